@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from attrs import define
 
-from .model.flows import UNFINISHED_MS, Edge, edges_of, is_unfinished, leads_to, number_of, unfinished
+from .model.flows import UNFINISHED_MS, Edge, OnFailure, edges_of, is_child_of, is_unfinished, number_of, unfinished
 from .model.locks import is_held_until_start
 from .model.message import (
     DEDUPE_MS,
@@ -487,7 +487,8 @@ class LockedGroup(Entries):
         for edge in edges_of(entry.message):
             successor = self.find(edge.successor)
             flow = _flow_of(entry)
-            if successor is not None and flow and (_is_parent(successor, flow) or _is_successor(successor, flow)):
+            is_child = successor is not None and edge.on_failure is OnFailure.CONTINUE and _is_parent(successor, flow)
+            if successor is not None and flow and (is_child or _is_successor(successor, flow)):
                 yield edge, successor
 
     def _fire(self, entry: Entry, now: int, *, success: bool, kept: bool, was_kept: bool = False) -> None:
@@ -521,7 +522,7 @@ class LockedGroup(Entries):
         entry.steps = {**entry.steps, **verdict.steps}
         entry.charge(Event.SUSPEND)
         entry.alter(expires_ms=0)
-        children = [one for one in new if one.flow and one.flow == verdict.flow and leads_to(one, entry.id)]
+        children = [one for one in new if is_child_of(one, entry.id, verdict.flow)]
         waits = bool(children) or verdict.due_ms > now or (verdict.event != "" and not verdict.due_ms)
         if entry.cancelled or verdict.event in entry.events or not waits:
             self._put_back(entry, 0, now)

@@ -73,9 +73,9 @@ def edges_of(message: object) -> list[Edge]:
     return [Edge(OnFailure(text[0]), text[2:]) for text in texts]
 
 
-def leads_to(message: Message, task_id: str) -> bool:
-    """Return whether an edge leads from the task of a message to another one."""
-    return any(edge.successor == task_id for edge in edges_of(message))
+def is_child_of(message: Message, task_id: str, flow: str) -> bool:
+    """Return whether a task that is suspended until the end of a flow waits for the task of this message (L14)."""
+    return message.flow == flow != "" and Edge(OnFailure.CONTINUE, task_id) in edges_of(message)
 
 
 def many(prefix: str, count: int) -> str:

@@ -38,10 +38,9 @@ class HasSteps(Protocol):
       - The step in which the event comes, or the last of its children ends, makes it ready: it came back (B2), and has
         no `due_ms`. If the event was there before, or no child was new, it is ready at once. Nothing but these, and its
         time, makes it ready.
-      - A child counts if the suspending step has stored it, in the group of the settlement, and it has an edge to the
-        task and is part of `Suspend.flow`, which no other has. Whatever its end is, it fires (L11): the policy of its
-        edge decides what becomes of the task (L10). It does not matter what flow the task itself is part of; an edge of
-        another flow changes nothing.
+      - A child counts if the suspending step has stored it, in the group of the settlement, it has an edge of the
+        policy CONTINUE to the task, and it is part of `Suspend.flow`, which no other has. Whatever its end is, the edge
+        fires (L11). It does not matter what flow the task itself is part of; another edge changes nothing.
       - When the task runs again, a wait is over: the end of a child, or an event, that comes later makes nothing ready.
     """
 

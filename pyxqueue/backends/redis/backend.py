@@ -47,6 +47,8 @@ class RedisBackend:
         self.interrupt, self.wakeups, self.claim_key = broker.interrupt, broker.wakeups, broker.claim_key
         self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
         self.enqueue_unique, self.lock_holders = broker.enqueue_unique, broker.lock_holders
+        self.load_steps, self.save_steps = broker.load_steps, broker.save_steps
+        self.send_event, self.forget_steps = broker.send_event, broker.forget_steps
         self.begin, self.watch_expired = broker.begin, broker.watch_expired
         self.wait, self.forget = records.wait, records.forget
         self.show, self.tasks, self.watch = inspector.show, inspector.tasks, inspector.watch

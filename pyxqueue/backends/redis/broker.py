@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import takewhile
 
 from redis.cluster import RedisCluster
@@ -13,6 +13,8 @@ from ...batching import batches, settlement_size
 from ...errors import BrokerUnavailableError
 from ...model.locks import LockTerms, Placed
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
+from ...model.steps import EventStatus
+from ...model.steps import Steps as TaskSteps
 from ...model.wire import message_size
 from ...protocols import Expired, TellExpired
 from . import commands, locking, lost
@@ -116,6 +118,18 @@ class RedisBroker:
         return self._session.run(
             self._registration.each(receipts, lambda keys, batch: commands.begin(keys, history, batch))
         )
+
+    def load_steps(self, task_id: str) -> TaskSteps:
+        return self._registration.do(lambda keys: commands.load_steps(keys, task_id))
+
+    def save_steps(self, receipt: str, steps: Mapping[str, bytes]) -> LeaseStatus:
+        return self._registration.do(lambda keys: commands.save_steps(keys, receipt, steps))
+
+    def send_event(self, task_id: str, name: str, value: bytes) -> EventStatus:
+        return self._registration.do(lambda keys: commands.send_event(keys, task_id, name, value))
+
+    def forget_steps(self, task_ids: Sequence[str]) -> None:
+        self._session.run(self._registration.each(task_ids, commands.forget_steps))
 
     def release(self, consumer: str, started: Sequence[str]) -> int:
         return self._reclaimer.release(consumer, started)

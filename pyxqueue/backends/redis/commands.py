@@ -24,6 +24,7 @@ from ...model.message import (
     Retry,
     Settlement,
     StartStatus,
+    Suspend,
     TaskInfo,
     TaskStatus,
     Unreadable,
@@ -33,6 +34,7 @@ from ...model.message import (
 from ...model.priorities import class_of
 from ...model.rates import has_rate
 from ...model.schedules import schedule_to_fields
+from ...model.steps import MAX_EVENTS, EventStatus, Steps
 from ...model.transitions import ENDS, LEASE_STATUSES, default_record, late_reason
 from ...model.turns import Turn
 from ...model.wire import (
@@ -65,6 +67,8 @@ from .reading import (
 MAX_TTL = 10**15
 """The longest time to live in ms: Redis refuses one that ends after the range of its clock."""
 
+_LEASE_STATUSES = (LeaseStatus.LOST, *LEASE_STATUSES)
+"""By the numbers that scripts return."""
 T = TypeVar("T")
 Arg = str | bytes | int
 
@@ -304,6 +308,8 @@ def _verdict_args(verdict: Verdict) -> tuple[str, Arg]:
             return "retry", delay
         case Defer(delay):
             return "defer", delay
+        case Suspend():
+            return "suspend", verdict.due_ms
         case Fail(reason):
             return "fail", reason
         case _:
@@ -320,12 +326,20 @@ def _record_args(settlement: Settlement, task_id: str, consumer: str) -> tuple[b
     """The record of an end, its time to live, and "1" if it was made here, so that the script adds the attempt."""
     if settlement.record is not None:
         return record_value(settlement.record), min(settlement.record.ttl_ms, MAX_TTL), ""
+    if isinstance(settlement.verdict, Suspend):
+        return _suspension(settlement.verdict), 0, ""
     status = ENDS.get(type(settlement.verdict))
     if status is None:
         return b"", 0, ""
     reason = settlement.verdict.reason if isinstance(settlement.verdict, Fail) else ""
     record = default_record(task_id, status, reason=reason, worker=consumer)
     return record_value(record), record.ttl_ms, "1"
+
+
+def _suspension(verdict: Suspend) -> bytes:
+    """What a suspended task waits for, and its steps, as the script reads them in place of a record."""
+    steps = chain.from_iterable((name.encode(), value) for name, value in verdict.steps.items())
+    return pack([verdict.event.encode(), verdict.flow.encode(), *steps])
 
 
 def is_usual(settlement: Settlement) -> bool:
@@ -420,9 +434,42 @@ def extend(keys: GroupKeys, group: str, extensions: Sequence[Extension]) -> Comm
         ids.append(task_id)
         places.append(place)
         args += (place, entry, consumer, task_id, progress_to_json(extension.progress))
-    statuses = (LeaseStatus.LOST, *LEASE_STATUSES)
     keys = keys.with_places(places)
-    return Command("extend", keys.with_tasks(ids), args, lambda reply: [statuses[number] for number in reply])
+    return Command("extend", keys.with_tasks(ids), args, lambda reply: [_LEASE_STATUSES[number] for number in reply])
+
+
+def save_steps(keys: GroupKeys, receipt: str, steps: Mapping[str, bytes]) -> Command[LeaseStatus]:
+    place, entry, consumer, task_id, _raw = open_receipt(receipt)
+    args: list[Arg] = [keys.group, place, entry, consumer, task_id]
+    args += chain.from_iterable(steps.items())
+    keys = keys.with_places(place)
+    return Command("save_steps", keys.with_tasks([task_id]), args, lambda reply: _LEASE_STATUSES[reply[0]])
+
+
+def load_steps(keys: GroupKeys, task_id: str) -> Command[Steps]:
+    def parse(reply: Any) -> Steps:
+        now, *flat = reply
+        kept = pairs(flat)
+        steps, events = (
+            {name[1:].decode(): value for name, value in kept.items() if name[:1] == kind} for kind in (b"s", b"e")
+        )
+        return Steps(int(now), steps, events)
+
+    return Command("load_steps", keys.own, [task_id], parse)
+
+
+def send_event(keys: GroupKeys, task_id: str, name: str, value: bytes) -> Command[EventStatus]:
+    def parse(reply: Any) -> EventStatus:
+        if reply == b"GROUPS":
+            raise StaleGroups("a priority class is new")
+        return EventStatus(reply.decode())
+
+    keys = keys.whole
+    return Command("send_event", keys.with_tasks([task_id]), [keys.group, task_id, name, value, MAX_EVENTS], parse)
+
+
+def forget_steps(keys: GroupKeys, ids: Sequence[str]) -> Command[list[None]]:
+    return Command("forget_steps", keys.with_tasks(ids), list(ids), lambda _: [None] * len(ids))
 
 
 def begin(keys: GroupKeys, history: int, receipts: Sequence[str]) -> Command[list[StartStatus]]:

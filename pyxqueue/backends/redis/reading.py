@@ -223,6 +223,7 @@ def task_info(
     if state is not None and message is None and record is None:
         return None
     waits = known.get(b"place") == b"dependent"
+    event = fields.get(b"_event") if known.get(b"place") in {b"dependent", b"delayed"} else None
     status = state if state is not None else _unended(message, failed=bool(reason), held=bool(holder))
     return TaskInfo(
         id=task_id,
@@ -235,7 +236,9 @@ def task_info(
         reason=reason.decode(errors="replace"),
         started_ms=_ms(since),
         gate=_gate(fields) if known.get(b"place") == b"blocked" else "",
-        waits_for=_ms(known.get(b"progress", b"")) if waits else 0,
+        waits_for=_ms(known.get(b"progress", b"")) if waits and not event else 0,
+        suspended=event is not None,
+        event=(event or b"").decode(errors="replace"),
     )
 
 

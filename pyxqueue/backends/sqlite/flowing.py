@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from attrs import frozen
 
-from ...model.flows import UNFINISHED_MS, Edge, edges_of, is_unfinished, number_of, unfinished
+from ...model.flows import UNFINISHED_MS, Edge, OnFailure, edges_of, is_unfinished, number_of, unfinished
 from ...model.message import Message, TaskStatus, Unreadable
 from .driver import Connection
 from .gating import Gates
@@ -171,10 +171,9 @@ class Flows:
             if isinstance(message, Message) and message.flow:
                 values = (self.group.key, edge.successor, message.flow)
                 found = [Successor(*row) for row in self.group.db.execute(_SUCCESSOR, values)]
-                found = found or [
-                    Successor(seq, need, waits, is_parent=True)
-                    for seq, need, waits in self.group.db.execute(_PARENT, values)
-                ]
+                if not found and edge.on_failure is OnFailure.CONTINUE:  # it may be a child of a suspended task (L14)
+                    rows = self.group.db.execute(_PARENT, values)
+                    found = [Successor(seq, need, waits, is_parent=True) for seq, need, waits in rows]
                 yield from ((edge, one) for one in found)
 
     def _count(self, successor: Successor, change: int, bad: int) -> None:

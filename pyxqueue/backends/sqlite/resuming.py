@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...model.flows import leads_to
+from ...model.flows import is_child_of
 from ...model.message import LeaseStatus, Message, Suspend
 from ...model.steps import MAX_EVENTS, EventStatus, Steps
 from ...model.transitions import Event
@@ -76,7 +76,7 @@ def suspend(group: Group, row: Row, verdict: Suspend, new: Sequence[Message]) ->
         row = row._replace(raw=row.raw | KEPT)
     if row.expires:
         expiring.drop_expiry(group, row.seq)
-    children = [one for one in new if one.flow and one.flow == verdict.flow and leads_to(one, row.id)]
+    children = [one for one in new if is_child_of(one, row.id, verdict.flow)]
     waits = bool(children) or verdict.due_ms > group.now or (verdict.event != "" and not verdict.due_ms)
     if row.cancelled or not waits or (verdict.event and verdict.event in _names(group, row.seq, EVENT)):
         group.put_back(row, 0)

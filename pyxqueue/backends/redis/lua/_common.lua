@@ -370,6 +370,32 @@ local function note(keys, key, task, id, name, value)
   end
 end
 
+-- Steps and events of a task (L14) are notes too: each under the id and its name, which begins with `s` or `e`. The note
+-- `steps` has the names, each with an empty text behind it. They are kept with a failed task.
+local function kept_names(keys, id)
+  local index = notes_of(keys, id, 'steps')[1]
+  local names = index and unpacked({'packed', index}) or {}
+  return names[1] ~= 'packed' and names or {}
+end
+
+local function keep_step(keys, key, task, id, name, value)
+  local names = kept_names(keys, id)
+  if not field(names, name) then
+    names[#names + 1], names[#names + 2] = name, ''
+    note(keys, key, task, id, 'steps', pack(names))
+  end
+  call('HSET', keys[NOTES], 'step:' .. id .. ':' .. name, value)
+end
+
+-- index: the note `steps`, or nil
+local function drop_steps(keys, id, index)
+  local names = index and unpacked({'packed', index}) or {}
+  for i = 1, names[1] ~= 'packed' and #names or 0, 2 do
+    try_call('HDEL', keys[NOTES], 'step:' .. id .. ':' .. names[i])
+  end
+  if index then try_call('HDEL', keys[NOTES], 'steps:' .. id) end
+end
+
 -- The kind and the name of a lock, as it stands in a message; nothing for any other text.
 local function lock_of(text)
   if not text or #text ~= 33 then return nil end
@@ -833,6 +859,29 @@ local function drop_dependent(keys, id)
   end
 end
 
+-- A task that is suspended without a time (L14) waits at the place `w` too: for an event, or for its children. Its message
+-- has the field `_event`, with the name of the event, as one that is suspended and delayed has. DEPENDENTS has, for a
+-- `+` and its id, for how many children it waits, and their flow, or `*` for an event.
+local function parent_at(keys, id)
+  local need, flow = string.match(fields_of(keys[DEPENDENTS], '+' .. id)[1] or '', '^(%d+) ([^ ]+)$')
+  need = ms(need)
+  return need and {need = need, flow = flow}
+end
+
+local function set_parent(keys, id, need, flow)
+  call('HSET', keys[DEPENDENTS], '+' .. id, int(math.max(0, need)) .. ' ' .. flow)
+end
+
+-- A suspended task does not wait any more. Returns whether it was one. fields: of its message
+local function end_suspension(keys, id, fields)
+  if not field(fields, '_event') then return false end
+  remove_field(fields, '_event')
+  call('ZREM', keys[DELAYED], id)
+  call('HDEL', keys[DEPENDENTS], '+' .. id)
+  end_looks(keys, ms(call('HGET', keys[DEPENDENTS], STARTED)) or 0)
+  return true
+end
+
 -- Whether no predecessor of a task dooms it. fields: of its message; one: as `dependent_at` has found it
 local function may_rejoin(fields, one)
   return not string.find(field(fields, 'doomed') or '', ' ', 1, true) and not (one and one.bad > 0)
@@ -872,23 +921,31 @@ local function has_fired(edge, place)
   return place == 'h' or place == 'f' and edge.policy ~= 'w'
 end
 
+local function start_soon(keys, id)
+  started[#started + 1] = id
+  call('ZADD', keys[DELAYED], int(now_ms()), id)
+  hasten(keys[DELAYED], id, 0)
+end
+
 -- Fire the edges of a task that moves from one place to another, or take them back if it had ended and is to run again.
 -- success: how it ends, or had ended. A task that is deleted has the place `h` after it.
 local function fire(keys, id, fields, from, to, success)
   for _, edge in ipairs(edges_of(fields)) do
     local fires = has_fired(edge, to)
-    local one = fires ~= has_fired(edge, from) and dependent_at(keys, edge.id)
-    if one and one.flow == flow_of(fields) then
+    local changes = fires ~= has_fired(edge, from)
+    local one = changes and dependent_at(keys, edge.id)
+    local parent = changes and edge.policy == 'c' and not (one and one.flow == flow_of(fields)) and parent_at(keys, edge.id)
+    if parent and parent.flow == flow_of(fields) then
+      parent.need = parent.need - (fires and 1 or -1)
+      set_parent(keys, edge.id, parent.need, parent.flow)
+      if parent.need <= 0 then start_soon(keys, edge.id) end
+    elseif one and one.flow == flow_of(fields) then
       local may, dooms, change = may_start(one), not success and edge.policy ~= 'c', fires and 1 or -1
       one.need = one.need - change
       if dooms then one.bad = one.bad + change end
       if dooms and fires and one.cause == '' and not one.has_started then one.cause = id end
       set_dependent(keys, edge.id, one)
-      if may_start(one) and not may and not one.has_started then
-        started[#started + 1] = edge.id
-        call('ZADD', keys[DELAYED], int(now_ms()), edge.id)
-        hasten(keys[DELAYED], edge.id, 0)
-      end
+      if may_start(one) and not may and not one.has_started then start_soon(keys, edge.id) end
     end
   end
 end
@@ -1254,6 +1311,7 @@ local function end_task(keys, key, task, id, fields, place, mark, record, ttl, h
   local entry, time, channels, progress, lock = '', int(now), nil, nil, nil
   local had, is_there = fields and strip_gates(fields), fields and #fields > 0
   local is_of_flow = is_there and flow_of(fields)
+  if is_there then end_suspension(keys, id, fields) end
   if fields and (place == 'f' or not history or history > 0) then
     keep_id(fields, id)
     fields[#fields + 1], fields[#fields + 2] = mark[1], mark[2]
@@ -1261,9 +1319,11 @@ local function end_task(keys, key, task, id, fields, place, mark, record, ttl, h
   end
   -- What it holds is given back when its entry is written: Redis may refuse that, and then it has not ended.
   if task.more and not task.ended then
-    channels, progress, lock = unpack(notes_of(keys, id, 'waiters', 'progress', 'lock'))
+    local index
+    channels, progress, lock, index = unpack(notes_of(keys, id, 'waiters', 'progress', 'lock', 'steps'))
     give_back(keys, id, lock)
     drop_notes(keys, id)
+    if place ~= 'f' then drop_steps(keys, id, index) end
   end
   if had then leave_gates(keys, id, fields, had) end
   if place ~= 'f' and (is_of_flow or not is_there) then drop_dependent(keys, id) end

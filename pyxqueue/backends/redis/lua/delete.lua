@@ -14,7 +14,8 @@ for item = 2, #ARGV do
   local stream = keys[PLACES[task.place]]
   local free = stream and not (COMES_BACK[task.place] and holder(stream, group, task.entry))
   if free then
-    local channels, lock = unpack(task.more and not task.ended and notes_of(keys, id, 'waiters', 'lock') or {})
+    local noted = task.place == 'f' or task.more and not task.ended
+    local channels, lock, index = unpack(noted and notes_of(keys, id, 'waiters', 'lock', 'steps') or {})
     local fields = (has_limits and not task.ended or has_dependents) and read(stream, task.entry)
     give_back(keys, id, lock)
     if fields and not task.ended then leave_gates(keys, id, fields) end
@@ -22,6 +23,8 @@ for item = 2, #ARGV do
       drop_dependent(keys, id)
       fire(keys, id, fields or {}, task.ended and task.place, 'h', false)
     end
+    if fields then end_suspension(keys, id, fields) end
+    drop_steps(keys, id, index)
     call('ZREM', keys[DELAYED], id)
     if has_expiries then try_call('ZREM', keys[EXPIRIES], id) end
     if entry_id(task.entry) then call('XDEL', stream, task.entry) end

@@ -7,6 +7,16 @@ check(keys, PARKED)
 check(keys, AGAIN)
 -- A task that waits for others has its turn: all have ended, one dooms it, or not all of them were stored in time.
 local function start(key, id, task, fields, place)
+  local parent = field(fields, '_event') and parent_at(keys, id)
+  if parent and parent.need > 0 then
+    call('ZREM', keys[DELAYED], id)
+    return 0
+  end
+  if end_suspension(keys, id, fields) then
+    put(keys, key, id, fields, 0, now, false, place, task.more)
+    call('XDEL', keys[PARKED], task.entry)
+    return 1
+  end
   local known = dependent_at(keys, id)
   local one = known or {need = 0, absent = 0, due = 0, cause = ''}
   call('ZREM', keys[DELAYED], id)
@@ -40,6 +50,7 @@ for item = 2, #ARGV do
     elseif fields then
       check(keys, PLACES[place])
       allow_writes(keys[NEW], ARGV[1])
+      remove_field(fields, '_event')
       put(keys, key, id, fields, 0, now, false, place, task.more)
       call('XDEL', keys[PARKED], task.entry)
       local lock = task.more and notes_of(keys, id, 'lock')[1]

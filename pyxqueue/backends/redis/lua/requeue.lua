@@ -25,6 +25,7 @@ for item = 1, items do
     results[item] = 0
   elseif fields and #fields > (fields[1] == '_id' and 2 or 0) + added then -- an id alone is not a message
     check(keys, PLACES[place])
+    local has_notes = locks or notes_of(keys, id, 'steps')[1]
     local waits = one and one.has_started and one.need > 0
     if waits then check_delayed(keys) end
     for _ = 1, added do table.remove(fields) end
@@ -34,9 +35,9 @@ for item = 1, items do
     end
     allow_writes(keys[NEW], ARGV[1])
     if waits then -- if Redis refuses this, or the next, nothing has changed yet
-      wait_again(keys, key, id, fields, one, locks)
+      wait_again(keys, key, id, fields, one, has_notes)
     else
-      put(keys, key, id, fields, 0, now, raw == '1', place, locks)
+      put(keys, key, id, fields, 0, now, raw == '1', place, has_notes)
     end
     fire(keys, id, fields, task.place, nil, task.state == '5')
     if locks then take_lock(keys, id, lock) end

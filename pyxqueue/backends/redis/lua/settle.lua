@@ -70,6 +70,51 @@ local function rejoins(one, task, fields)
   return true
 end
 
+-- Let a task wait (L14). The record of the item has the event for which it waits, the flow of its children, and then
+-- names and values of steps, packed.
+local function suspend(one, task, fields)
+  local values, due = unpacked({'packed', one.record}), tonumber(one.detail)
+  local event, flow = values[1], values[2]
+  for i = 3, #values, 2 do keep_step(keys, one.key, task, one.id, 's' .. values[i], values[i + 1]) end
+  if task.more and notes_of(keys, one.id, 'cancel')[1] then -- cancelled meanwhile
+    end_cancelled(keys, one.key, task, one.id, fields, history, now, one.consumer)
+    return
+  end
+  drop_expiry(keys, one.id, fields)
+  for _, name in ipairs({'expires', 'redelivered', 'due'}) do remove_field(fields, name) end
+  local waits = one.children > 0 or due > now or event ~= '' and due == 0
+  if not waits or event ~= '' and field(kept_names(keys, one.id), 'e' .. event) then
+    put_again(keys, one.key, task, one.id, fields, 0, soon, false, one.place, false, true)
+    return
+  end
+  keep_id(fields, one.id)
+  local had = strip_gates(fields)
+  set_field(fields, '_event', event)
+  if due > 0 then set_field(fields, 'due', int(due)) end
+  local entry = append(keys[PARKED], fields)
+  if due > 0 then
+    call('ZADD', keys[DELAYED], int(due), one.id)
+    hasten(keys[DELAYED], one.id, due - now)
+  else
+    set_parent(keys, one.id, math.max(1, one.children), one.children > 0 and flow or '*')
+  end
+  set_place(one.key, due > 0 and 'd' or 'w', task.more, entry)
+  if had then leave_gates(keys, one.id, fields, had) end
+  if task.more then
+    call('HDEL', keys[NOTES], 'progress:' .. one.id)
+    announce(keys[DELAYED], notes_of(keys, one.id, 'waiters')[1], one.id)
+  end
+end
+
+-- Whether a message is a child for which a suspended task waits.
+local function is_child(one, fields)
+  local flow = flow_of(fields)
+  for _, edge in ipairs(flow and edges_of(fields) or {}) do
+    if edge.id == one.id and edge.policy == 'c' and unpacked({'packed', one.record})[2] == flow then return true end
+  end
+  return false
+end
+
 -- one: the item; task: as `task_at` has found it
 local function apply(one, task, apart)
   local again = one.verdict == 'retry' or one.verdict == 'defer'
@@ -77,7 +122,16 @@ local function apply(one, task, apart)
   one.reason = again and string.match(one.detail, '^%d+ (.*)$')
   if one.verdict == 'fail' then check(keys, FAILED) end
   if again then check_again(keys, delay, one.place) end
+  if one.verdict == 'suspend' then
+    check_delayed(keys)
+    check_again(keys, 0, one.place)
+  end
   local fields = fields_at(one.live, one.entry)
+  if one.verdict == 'suspend' and fields then
+    suspend(one, task, fields)
+    leaves(one.live, one.entry)
+    return
+  end
   if apart and one.verdict == 'retry' and fields and is_too_late(one, task, fields, delay) then
     local record = one.made and with_attempt(one.record, fields) or one.record
     end_task(keys, one.key, task, one.id, fields, 'f', {'_reason', one.reason}, record, one.ttl, history, now, apart)
@@ -102,7 +156,7 @@ local function apply(one, task, apart)
   elseif again and fields then
     local was_drawn = one.verdict == 'defer' -- a retry takes its turn again
     put_again(keys, one.key, task, one.id, fields, delay, soon, one.raw, one.place, false, was_drawn)
-  elseif again then
+  elseif again or one.verdict == 'suspend' then
     end_gone(keys, meta, group, one.key, task, one.id, now)
   else
     local record = one.made and fields and with_attempt(one.record, fields) or one.record
@@ -124,6 +178,7 @@ local function settle_next()
   one.live = lives[one.place]
   one.key, one.raw, one.verdict, one.detail = KEYS[next_key], ARGV[arg + 4] == '1', ARGV[arg + 5], ARGV[arg + 6]
   one.record, one.ttl, one.made = ARGV[arg + 7], ARGV[arg + 8], ARGV[arg + 9] == '1'
+  one.children = 0
   local apart, task = nil, nil
   local expires = one.verdict == 'retry' and string.find(ARGV[arg + 4], 'b', 1, true)
   if one.verdict == 'fail' or expires or one.verdict == 'done' and tonumber(one.ttl) < DEDUPE_MS then
@@ -148,7 +203,9 @@ local function settle_next()
       for _ = 1, follow_ups do
         local count = tonumber(ARGV[arg + 2])
         if accepted and call('EXISTS', KEYS[next_key]) == 0 then
-          put_new(keys, KEYS[next_key], ARGV[arg], slice(ARGV, arg + 3, count), tonumber(ARGV[arg + 1]), soon)
+          local fields = slice(ARGV, arg + 3, count)
+          if one.verdict == 'suspend' and is_child(one, fields) then one.children = one.children + 1 end
+          put_new(keys, KEYS[next_key], ARGV[arg], fields, tonumber(ARGV[arg + 1]), soon)
         end
         arg, next_key = arg + 3 + count, next_key + 1
       end

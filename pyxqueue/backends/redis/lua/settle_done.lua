@@ -24,9 +24,11 @@ for item = 1, items do
   if not id or prefix .. id ~= key then break end
   if value ~= place .. entry then
     if value ~= place .. '+' .. entry then break end
-    channels, progress, lock = unpack(notes_of(keys, id, 'waiters', 'progress', 'lock'))
+    local index
+    channels, progress, lock, index = unpack(notes_of(keys, id, 'waiters', 'progress', 'lock', 'steps'))
     give_back(keys, id, lock)
     drop_notes(keys, id)
+    drop_steps(keys, id, index)
     if progress then record = with_progress(record, progress) end
   end
   fields[#fields + 1], fields[#fields + 2] = '_state', '5'
