@@ -22,11 +22,12 @@ default_role = "literal"
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!pyxqueue).*"),
-    ("py:.*", r"pyxqueue\.(?:client\.)?(\w+\.)+([PRT]|Class)"),  # type variables
+    ("py:.*", r"pyxqueue\.(?:client\.)?(\w+\.)+([PRT]|R_co|Class)"),  # type variables
     # Names inside of signatures that are nobody's to use.
     ("py:class", r"pyxqueue\.(?:client\.)?(admin|decorator|gathering|offload|producing|testing\.contract\.\w+)\.\w+"),
     ("py:class", r"pyxqueue\.(?:client\.)?(task\.CallOptions|stores\.OpenStores|result\.(Reader|Watch))"),
     ("py:class", r"pyxqueue\.(?:client\.)?(names\.Unique|clock\.FakeClock|testing\.faulty\.(Faulty|Inner))"),
+    ("py:class", r"pyxqueue\.steps\.RunSteps"),
     ("py:class", r"pyxqueue\.serializers\.tagged\.TaggedSerializer"),
 ]
 

@@ -20,7 +20,7 @@ from pyxqueue.client.moving import Moved, move_group
 from pyxqueue.clock import wall_clock
 from pyxqueue.errors import BrokerUnavailableError, ConfigurationError, TaskStateError
 from pyxqueue.model.limits import GateInfo, task_gate
-from pyxqueue.model.message import Delivery, Done, Fail, Message, Retry, Settlement, StartStatus, TaskStatus
+from pyxqueue.model.message import Delivery, Done, Fail, Message, Retry, Settlement, StartStatus, Suspend, TaskStatus
 from pyxqueue.model.rates import Pace
 from pyxqueue.protocols import Backend, Beginning, Pausing, StoreOptions, limit_pausing_of, limits_of, rates_of
 from pyxqueue.stores import find_store
@@ -409,6 +409,28 @@ def test_a_flow_is_not_moved(source: Backend, target: Backend) -> None:
     with pytest.raises(ConfigurationError, match="task a is part of the flow the-flow"):
         move_group(source, target)
     assert source.show(["a"]) != [None]
+
+
+def test_a_task_with_steps_is_not_moved() -> None:
+    """Elsewhere it would do again what it has done, or wait for an event that has come."""
+    for keep in ("step", "event", "wait"):
+        source = MemoryBackend(MemoryStore(), StoreOptions())
+        source.enqueue([Message("a", "job")])
+        (held,) = source.claim("one", 1, 0)
+        match keep:
+            case "step":
+                source.save_steps(held.receipt, {"step:charge": b"1"})
+                source.settle([Settlement(held.receipt, Fail("no"))])
+            case "event":
+                source.send_event("a", "approved", b"1")
+                source.settle([Settlement(held.receipt, Retry())])
+            case _:
+                source.settle([Settlement(held.receipt, Suspend(event="approved"))])
+        source.release("one", [])
+
+        with pytest.raises(ConfigurationError, match="task a has steps or events, which cannot be moved"):
+            move_group(source, MemoryBackend(MemoryStore(), StoreOptions()))
+        assert source.show(["a"]) != [None]
 
 
 def test_a_task_with_a_rate_needs_a_store_with_rates() -> None:

@@ -184,7 +184,9 @@ def _before(one: Situation) -> int:
     for task in _newest(one.backend, one.info.status):
         if task.id == one.info.id:
             is_newer = False
-        elif not (task.gate or task.waits_for) and not (task.readable and task.readable.due_ms > one.now):
+        elif not (task.gate or task.waits_for or task.suspended) and not (
+            task.readable and task.readable.due_ms > one.now
+        ):
             number = _class_of(task)
             after += number < mine or (is_newer and number == mine)
     return max(0, one.backend.depth().ready - 1 - after)

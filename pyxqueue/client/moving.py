@@ -22,6 +22,7 @@ from ..model.rates import has_rate
 from ..protocols import (
     Backend,
     Changed,
+    HasSteps,
     Pausing,
     ScheduleChange,
     StoreOptions,
@@ -154,7 +155,9 @@ def move_group(source: Source, target: Backend) -> Moved:
     _carry_limits(source, target)
     moved = {True: 0, False: 0}
     for batch in _batches(_movable(source)):
-        tasks = _arrived(target, [task for task in source.show(batch) if task is not None and _can_move(task)])
+        tasks = [task for task in source.show(batch) if task is not None and _can_move(task)]
+        _check_steps(source, tasks)
+        tasks = _arrived(target, tasks)
         for task, gone in zip(tasks, source.delete([task.id for task in tasks]), strict=True):
             moved[task.status is TaskStatus.FAILURE] += gone
     return Moved(moved[False], moved[True], len(_movable(source)) + source.depth().in_flight)
@@ -230,6 +233,16 @@ def _arrived(target: Backend, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:
     refused = [task.id for task, taken in zip(tasks, target.adopt(tasks), strict=True) if not taken]
     there = dict(zip(refused, target.show(refused), strict=True))
     return [task for task in tasks if _is_same(task, there.get(task.id))]
+
+
+def _check_steps(source: Source, tasks: Sequence[TaskInfo]) -> None:
+    """Raise `ConfigurationError` if a task has steps or events: without them it would do again what it has done."""
+    for task in tasks if isinstance(source, HasSteps) else ():
+        kept = source.load_steps(task.id)
+        if task.suspended or kept.steps or kept.events:
+            raise ConfigurationError(
+                f"task {task.id} has steps or events, which cannot be moved: let the workers end it first, or delete it"
+            )
 
 
 def _is_same(task: TaskInfo, other: TaskInfo | None) -> bool:
