@@ -92,7 +92,7 @@ class RedisHarness:
                 run("ZINCRBY", keys.expiries, -ms, task_id)
             for task_id, value in run("HGETALL", keys.dependents).items():
                 *counts, due, flow = value.split(b" ", 4) if b" " in value else (value, b"0", b"")
-                if int(due):
+                if int(due) and not task_id.startswith(b"+"):  # how many children a suspended task waits for
                     run("HSET", keys.dependents, task_id, b" ".join([*counts, b"%d" % (int(due) - ms), flow]))
         for key in self._keys_of_tasks():
             self._age_end(key, ms)
