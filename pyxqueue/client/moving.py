@@ -237,7 +237,9 @@ def _arrived(target: Backend, tasks: Sequence[TaskInfo]) -> list[TaskInfo]:
 
 def _check_steps(source: Source, tasks: Sequence[TaskInfo]) -> None:
     """Raise `ConfigurationError` if a task has steps or events: without them it would do again what it has done."""
-    for task in tasks if isinstance(source, HasSteps) else ():
+    if not isinstance(source, HasSteps):
+        return
+    for task in tasks:
         kept = source.load_steps(task.id)
         if task.suspended or kept.steps or kept.events:
             raise ConfigurationError(

@@ -149,7 +149,7 @@ class Flows:
         self._write_doom(row.seq, None)
         if not self.wait_again(row):
             self.group.db.execute("UPDATE task SET progress = NULL, due = 0 WHERE seq = ?", (row.seq,))
-            self._start(row.seq)
+            self.start(row.seq)
 
     def first_unfinished(self) -> float | None:
         """When the first task is doomed of which not all predecessors were stored; None if there is none."""

@@ -370,8 +370,8 @@ local function note(keys, key, task, id, name, value)
   end
 end
 
--- Steps and events of a task (L14) are notes too: each under the id and its name, which begins with `s` or `e`. The note
--- `steps` has the names, each with an empty text behind it. They are kept with a failed task.
+-- Steps and events of a task (L14) are notes too: each under the id and its name, which begins with `s` or `e`. The
+-- note `steps` has the names, each with an empty text behind it. They are kept with a failed task.
 local function kept_names(keys, id)
   local index = notes_of(keys, id, 'steps')[1]
   local names = index and unpacked({'packed', index}) or {}
@@ -859,9 +859,9 @@ local function drop_dependent(keys, id)
   end
 end
 
--- A task that is suspended without a time (L14) waits at the place `w` too: for an event, or for its children. Its message
--- has the field `_event`, with the name of the event, as one that is suspended and delayed has. DEPENDENTS has, for a
--- `+` and its id, for how many children it waits, and their flow, or `*` for an event.
+-- A task that is suspended without a time (L14) waits at the place `w` too: for an event, or for its children. Its
+-- message has the field `_event`, with the name of the event, as one that is suspended and delayed has. DEPENDENTS has,
+-- for a `+` and its id, for how many children it waits, and their flow, or `*` for an event.
 local function parent_at(keys, id)
   local need, flow = string.match(fields_of(keys[DEPENDENTS], '+' .. id)[1] or '', '^(%d+) ([^ ]+)$')
   need = ms(need)
@@ -934,7 +934,8 @@ local function fire(keys, id, fields, from, to, success)
     local fires = has_fired(edge, to)
     local changes = fires ~= has_fired(edge, from)
     local one = changes and dependent_at(keys, edge.id)
-    local parent = changes and edge.policy == 'c' and not (one and one.flow == flow_of(fields)) and parent_at(keys, edge.id)
+    local may_be_child = changes and edge.policy == 'c' and not (one and one.flow == flow_of(fields))
+    local parent = may_be_child and parent_at(keys, edge.id)
     if parent and parent.flow == flow_of(fields) then
       parent.need = parent.need - (fires and 1 or -1)
       set_parent(keys, edge.id, parent.need, parent.flow)

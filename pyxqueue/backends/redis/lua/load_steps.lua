@@ -1,7 +1,7 @@
 -- The steps and events of a task.
 -- KEYS the keys of the group
 -- ARGV id
--- Returns the time (ms, rounded up), then names and values: the names of steps begin with `s`, those of events with `e`.
+-- Returns the time (ms, rounded up), then names and values: the names of steps begin with `s`, of events with `e`.
 local results, id = {next_ms()}, ARGV[1]
 for i, name in ipairs(kept_names(KEYS, id)) do
   if i % 2 == 1 then
