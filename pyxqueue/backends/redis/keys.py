@@ -33,7 +33,8 @@ key                     type     written by              lives
 `{name}:G:expiries`     zset     enqueue … expire        while a task that expires has not ended; its id by that time
                                                          (ms), which is infinite if it was in flight then
 `{name}:G:dependents`   hash     enqueue … settle        until tasks that wait or have waited for others of their flow
-                                                         end: for how many, how many doom it
+                                                         end: for how many, how many doom it; while suspended tasks wait
+                                                         for an event or for children: for how many
 `{name}:G:task:ID`      string   enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
                                                          with the failed tasks: until it is requeued or deleted
 `{name}:G:record:ID`    string   settle                  the result's ttl, where the task's key outlives it
