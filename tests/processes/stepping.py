@@ -21,7 +21,7 @@ def note(kind: str, task_id: str, what: object) -> None:
 
 def work(task_id: str, step: int) -> int:
     note("begin", task_id, step)
-    time.sleep(random.Random(step).uniform(0.002, 0.03))  # the work itself
+    time.sleep(random.Random(step).uniform(0.01, 0.06))  # the work itself
     return step
 
 

@@ -29,8 +29,8 @@ def order(_steps: int) -> list[object]:
     raise NotImplementedError
 
 
-def storm(url: str, folder: Path, *, stream: str, tasks: int, steps: int, seed: int) -> int:
-    """Run tasks in trees of which a busy process is killed every 300 ms. Returns how many were killed."""
+def storm(url: str, folder: Path, *, stream: str, tasks: int, steps: int, seed: int, every: float) -> int:
+    """Run tasks in trees of which a busy process is killed every so many seconds. Returns how many were killed."""
     log, chance = folder / "log", random.Random(seed)
     variables: Mapping[str, str] = {URL: url, STREAM: stream, LOG: str(log)}
     with ExitStack() as stack, closing(TaskQueue(url, stream_key=stream, lease=2)) as queue:
@@ -45,6 +45,7 @@ def storm(url: str, folder: Path, *, stream: str, tasks: int, steps: int, seed: 
             )
             for number in range(TREES)
         ]
+        until(lambda: len(queue.stores.backend.consumers()) >= 2 * TREES, "the workers of all trees serve the queue")
         killed: set[int] = set()
         next_kill = 0.0
 
@@ -54,7 +55,7 @@ def storm(url: str, folder: Path, *, stream: str, tasks: int, steps: int, seed: 
             if now >= next_kill and len(killed) < tasks:
                 started = [line.pid for line in found[-4:] if line.pid not in killed]
                 if started:
-                    next_kill = now + 0.3
+                    next_kill = now + every
                     victim = chance.choice(started)
                     with suppress(ProcessLookupError):
                         os.kill(victim, signal.SIGKILL)
@@ -101,9 +102,9 @@ def lines(log: Path) -> list[Line]:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("store", ["redis", "sqlite"])
 def test_tasks_resume(servers: Servers, stream_key: str, tmp_path: Path, store: str) -> None:
-    """Eight tasks of six steps, a sleep, a gather and an event."""
+    """Twelve tasks of six steps, a sleep, a gather and an event."""
     url = servers("valkey").url if store == "redis" else f"sqlite:///{tmp_path}/queue.db"
-    assert storm(url, tmp_path, stream=stream_key, tasks=8, steps=6, seed=3) >= 2
+    assert storm(url, tmp_path, stream=stream_key, tasks=12, steps=6, seed=3, every=0.1) >= 2
 
 
 @pytest.mark.soak
@@ -113,4 +114,4 @@ def test_tasks_resume(servers: Servers, stream_key: str, tmp_path: Path, store: 
 def test_tasks_resume_for_long(servers: Servers, stream_key: str, tmp_path: Path, store: str, seed: int) -> None:
     """Two hundred tasks of ten steps."""
     url = servers("valkey").url if store == "redis" else f"sqlite:///{tmp_path}/queue.db"
-    assert storm(url, tmp_path, stream=stream_key, tasks=200, steps=10, seed=seed) >= 50
+    assert storm(url, tmp_path, stream=stream_key, tasks=200, steps=10, seed=seed, every=0.3) >= 50
