@@ -34,11 +34,6 @@ def storm(url: str, folder: Path, *, stream: str, tasks: int, steps: int, seed: 
     log, chance = folder / "log", random.Random(seed)
     variables: Mapping[str, str] = {URL: url, STREAM: stream, LOG: str(log)}
     with ExitStack() as stack, closing(TaskQueue(url, stream_key=stream, lease=2)) as queue:
-        handles = [queue.task(name="order")(order)(steps) for _ in range(tasks)]
-        late = set(handles[::2])
-        for handle in handles:
-            if handle not in late:
-                assert queue.send_event(handle, "approved", handle.task_id) is EventStatus.STORED
         trees = [
             stack.enter_context(
                 Tree("tests.processes.stepping", variables, folder / f"tree-{number}.log", "-p", "2", "-t", "2")
@@ -46,6 +41,11 @@ def storm(url: str, folder: Path, *, stream: str, tasks: int, steps: int, seed: 
             for number in range(TREES)
         ]
         until(lambda: len(queue.stores.backend.consumers()) >= 2 * TREES, "the workers of all trees serve the queue")
+        handles = [queue.task(name="order")(order)(steps) for _ in range(tasks)]
+        late = set(handles[::2])
+        for handle in handles:
+            if handle not in late:
+                assert queue.send_event(handle, "approved", handle.task_id) is EventStatus.STORED
         killed: set[int] = set()
         next_kill = 0.0
 
