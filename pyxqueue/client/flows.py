@@ -19,11 +19,11 @@ from ..clock import Seconds
 from ..errors import ConfigurationError, DependencyFailedError
 from ..ids import new_id
 from ..inputs import Many, One, check_plain, replaced
-from ..model.flows import MAX_AFTER, MAX_SUCCESSORS, OnFailure, edge_text, group_prefix, is_unfinished
+from ..model.flows import MAX_AFTER, MAX_SUCCESSORS, OnFailure, edge_text, edges_of, group_prefix, is_unfinished
 from ..model.message import FLOW_VERSION, Message, Progress, evolve, valid_id
 from ..names import home_or_error, load
 from ..printable import counted, quoted
-from ..protocols import HasFlows
+from ..protocols import Backend, HasFlows
 from .flow_view import retry_failed
 from .gathering import agather, as_completed, gather
 from .habits import FLOW_HABITS, no_attribute
@@ -366,29 +366,46 @@ def _is_known_later(value: object) -> bool:
 def enqueue(producer: Producer, flow: str, messages: Sequence[Message]) -> None:
     """Enqueue the messages of a flow, the first before the others.
 
-    Raises `ConfigurationError` if an id that the application has given, or that begins with one, is another task's.
+    Raises `ConfigurationError` if an id that the application has given, or that begins with one, is another task's, or
+    if a task waits for one that was stored before it.
     """
     stores = producer.stores()
     backend = stores.backend
     if not isinstance(backend, HasFlows):
         raise ConfigurationError(f"{type(backend).__name__} does not keep flows: use another store for this queue")
-    count, refused = 0, list[str]()
+    count, known, new = 0, list[Message](), set[str]()
     try:
         while batch := messages[count : count + _BATCH]:
             accepted = backend.enqueue(batch)
-            known = [one.id for one, new in zip(batch, accepted, strict=True) if not new]
-            refused += [one for one in known if not one.startswith(f"{flow}.")]
+            known += [one for one, is_new in zip(batch, accepted, strict=True) if not is_new]
+            new.update(one.id for one, is_new in zip(batch, accepted, strict=True) if is_new)
             count += len(batch)
     except BaseException as error:
         if count:
             stored = f"of the flow {flow}, {counted(count, 'task')} had been stored"
             error.add_note(f"{stored}; those that wait for the others will fail")
         raise
+    refused = [one.id for one in known if not one.id.startswith(f"{flow}.")]
     for task_id, info in zip(refused, backend.show(refused), strict=True):
         if info is None or info.readable is None or info.readable.flow != flow:  # else a reply was lost before
             raise ConfigurationError(
                 f"the id {quoted(task_id)} belongs to another task already, so what waits for it in the flow {flow} "
                 f"will fail: give it another id, or delete the other task"
+            )
+    _check_order(
+        backend, [(one.id, edge.successor) for one in known for edge in edges_of(one) if edge.successor in new]
+    )
+
+
+def _check_order(backend: Backend, pairs: Sequence[tuple[str, str]]) -> None:
+    """Raise `ConfigurationError` if the first of a pair was stored before the second, which waits for it. It was stored
+    after it if only the reply was lost."""
+    for task_id, successor in pairs:
+        found = [info.readable for info in backend.show([task_id, successor]) if info is not None and info.readable]
+        if len(found) == 2 and found[0].enqueued_ms < found[1].enqueued_ms:
+            raise ConfigurationError(
+                f"task {quoted(task_id)} was stored before, and {quoted(successor)}, which waits for it, was not, or "
+                f"is not known any more, so that it will fail: give the flow another id"
             )
 
 

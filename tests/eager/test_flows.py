@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pyxqueue import (
+    AsyncResult,
     ConfigurationError,
     DependencyFailedError,
     Flow,
@@ -477,6 +478,40 @@ def test_an_id_that_another_task_has_is_refused() -> None:
     taken(1)
 
     refused("'taken' belongs to another task already", lambda flow: flow.add(seen, flow.add(taken, 1)))
+
+
+def test_a_flow_that_is_known_in_part_is_refused() -> None:
+    """It was enqueued before under this id, and the store has forgotten its last task: that would wait for ends that
+    have been."""
+
+    def build() -> AsyncResult[int]:
+        with queue.flow("nightly") as flow:
+            return flow.add(add, flow.add(add, 1))
+
+    assert build().get() == 1
+    assert build().get() == 1
+    queue.admin.delete("nightly.1")
+    assert queue.eager is not None
+    queue.eager.advance(1)
+    with pytest.raises(ConfigurationError, match=r"task 'nightly\.0' was stored before, and 'nightly\.1', which waits"):
+        build()
+    queue.admin.delete("nightly.1")
+
+
+def test_a_lost_reply_is_no_other_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store was asked again, and knows the tasks of that call then."""
+    backend, calls = queue.stores.backend, list[Any]()
+    enqueue = backend.enqueue
+
+    def ask(messages: Any) -> Any:
+        calls.append(enqueue(messages))
+        return enqueue(messages) if len(calls) > 1 else calls[0]
+
+    monkeypatch.setattr("pyxqueue.client.flows._BATCH", 1)
+    monkeypatch.setattr(backend, "enqueue", ask)
+
+    assert chain(add.of(1), add.of(1))().get() == 2
+    assert calls == [[True], [True]]
 
 
 @pytest.mark.parametrize("make", [chain, group, lambda *steps: chord(steps, total.of())])
