@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from pyxqueue import split
 from pyxqueue.backends.memory import MemoryResults, MemoryStore
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.split import SplitBackend
@@ -60,7 +61,8 @@ class TestSplit(BackendContract, ScheduleContract):
     """
 
     @pytest.fixture
-    def harness(self) -> SplitHarness:
+    def harness(self, monkeypatch: pytest.MonkeyPatch) -> SplitHarness:
+        monkeypatch.setattr(split, "_SLICE", 20)  # ms; else a test waits up to a second for an end without a record
         return SplitHarness()
 
 
