@@ -658,13 +658,14 @@ class FlowLaws(Contract):
         backend = harness.open()
         limits = s.limited(backend, number=1)
         waits_in_line = {"gates": ("number/",), "share": 1_000, "tenant": "t", "lifetime_ms": 5_000}
+        asks_before_start: bool = isinstance(backend, Beginning)
         for order in ("ab", "ba"):
             for end in ("cancel", "delete", "expire"):
                 name = f"{order}-{end}"
                 backend.enqueue(flow("ab:c", name=name, a=waits_in_line, b=waits_in_line))
                 if end == "expire":
                     harness.advance(6_000)
-                    if not isinstance(backend, Beginning):
+                    if not asks_before_start:
                         backend.delete(["b", "a"])
                 else:
                     L11.same(list(getattr(backend, end)(list(order))), [True, True], f"{end} of {order}")
