@@ -95,10 +95,10 @@ def outcome(handle: AsyncResult[Any]) -> End | str:
     return value
 
 
-def built(queue: TaskQueue, nodes: Iterable[Node]) -> tuple[Flow, list[AsyncResult[Any]]]:
+def built(queue: TaskQueue, nodes: Iterable[Node], flow_id: str | None = None) -> tuple[Flow, list[AsyncResult[Any]]]:
     """A flow of these nodes, to be enqueued, and their handles."""
     task = make_tasks(queue)["node"]
-    flow = queue.flow()
+    flow = queue.flow(flow_id)
     handles: list[AsyncResult[Any]] = []
     for one in nodes:
         inputs = [handles[number] for number in one.before]

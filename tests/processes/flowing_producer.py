@@ -1,4 +1,5 @@
-"""A program whose children enqueue random flows in chunks, one each, and are killed while they do.
+"""A program whose children enqueue random flows in chunks, one each, and are killed while they do. Half of them are run
+again, under the same id of the flow.
 
 It prints nothing; each child notes in the log the flow that it is about to enqueue, with the seed of it, and that the
 store has accepted all of it.
@@ -39,10 +40,12 @@ def graph(seed: int, most: int) -> list[Node]:
     return nodes_of(random.Random(seed), most)
 
 
-def enqueue(queue: TaskQueue, seed: int, most: int, begin: Callable[[], None] = lambda: None) -> None:
+def enqueue(
+    queue: TaskQueue, seed: int, most: int, begin: Callable[[], None] = lambda: None, flow_id: str | None = None
+) -> None:
     """Enqueue a flow; `begin` is called just before that."""
     queue.stores.backend.lease_ms()  # connects
-    flow, _ = built(queue, graph(seed, most))
+    flow, _ = built(queue, graph(seed, most), flow_id)
     append(os.environ[LOG], "built", flow.id, 0, os.getpid(), seed)
     begin()
     flow.enqueue()
@@ -87,9 +90,12 @@ def at_each_statement(queue: TaskQueue, stride: int, seed: int) -> None:
     """Kill a child before each statement, or one of `stride`, until one gets to the end. All have the same flow."""
     last, killed = 1, True
     while killed:
-        pid = in_child(partial(enqueue, queue, seed, MOST, Statements(last).begin))
+        flow_id = f"statement-{last}"
+        pid = in_child(partial(enqueue, queue, seed, MOST, Statements(last).begin, flow_id))
         _, status = os.waitpid(pid, 0)
         killed = os.WIFSIGNALED(status)
+        if last % 2 == 0:
+            os.waitpid(in_child(partial(enqueue, queue, seed, MOST, flow_id=flow_id)), 0)
         last += stride
 
 
@@ -97,11 +103,13 @@ def at_random(queue: TaskQueue, count: int, seed: int) -> None:
     """Kill so many children, two of which run at once, at random moments."""
     chance, log = random.Random(seed), Path(os.environ[LOG])
     for number in range(0, count, 2):
-        for pid in [in_child(partial(enqueue, queue, seed + one, 4 * MOST)) for one in (number, number + 1)]:
+        runs = [partial(enqueue, queue, seed + one, 4 * MOST, flow_id=f"random-{one}") for one in (number, number + 1)]
+        for pid in [in_child(run) for run in runs]:
             until(lambda: f" {pid} " in log.read_text(), "it begins")  # noqa: B023 - it runs at once
             time.sleep(chance.uniform(0, 0.02))  # the moment of the kill; nothing waits for it
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+        os.waitpid(in_child(runs[0]), 0)
 
 
 MODES: Mapping[str, Callable[[TaskQueue, int, int], None]] = {"statements": at_each_statement, "random": at_random}

@@ -341,7 +341,7 @@ def stored_by_producers(queue: TaskQueue, log: Log, most: int) -> list[Stored]:
     found = []
     accepted = {line.task_id for line in log.of("stored")}
     assert [line for line in log.lines if line.kind == "raised"] == []
-    for line in log.of("built"):
+    for line in {line.task_id: line for line in log.of("built")}.values():
         nodes = graph(int(line.more[0]), most)
         handles = [queue.result(f"{line.task_id}.{number}") for number in range(len(nodes))]
         shown = queue.stores.backend.show([handle.task_id for handle in handles])
