@@ -79,7 +79,9 @@ class Execution:
                     value = run_coroutine(value)
             if os.getpid() != process:
                 end_fork(None)
-            return self._returned(value)
+            if self.steps is not None:
+                self.steps.check_left()
+            return self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
             return self._raised(error, process)
 
@@ -94,14 +96,11 @@ class Execution:
                     value = await value
             if os.getpid() != process:
                 end_fork(None)
-            return self._returned(value)
+            if self.steps is not None:
+                self.steps.check_left()
+            return self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
             return self._raised(error, process, expired=limit.expired)
-
-    def _returned(self, value: Any) -> Outcome:
-        if self.steps is not None:
-            self.steps.check_left()
-        return self.codec.dump_result(self.message, value)
 
     def _raised(self, error: BaseException, process: int, *, expired: bool = False) -> Outcome:
         """Return the outcome of a run that raised. `expired`: the loop cancelled it because its time was up."""
