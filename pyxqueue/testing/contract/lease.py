@@ -238,10 +238,10 @@ class LeaseLaws(Contract):
         backend = harness.open()
         s.many(backend, B6)
         deliveries = s.drain(backend, 400)
-        harness.advance(harness.lease * 2 // 3)
+        harness.advance(harness.lease * 11 // 20)
         statuses = list(backend.extend([m.Extension(delivery.receipt) for delivery in deliveries]))
         B6.same(statuses, [m.LeaseStatus.HELD] * s.MANY, f"the statuses of {s.MANY} extensions")
-        harness.advance(harness.lease * 2 // 3)
+        harness.advance(harness.lease * 11 // 20)
         s.claims(backend, B6, [], f"claimed although all {s.MANY} were extended", consumer="two")
 
     def test_b6_any_handle_extends_with_the_receipt(self, harness: Harness) -> None:
