@@ -22,7 +22,8 @@ _made = [(0, 0)]
 
 
 def new_id(now_ns: int | None = None, random: bytes | None = None) -> str:
-    """Return 18 characters: the milliseconds since the epoch in 44 bits, and 64 random bits.
+    """Return 18 characters: the milliseconds since the epoch in 44 bits, and 63 random bits; or,
+    for a further id of the same millisecond, those of the last one plus 1 to 2^40.
 
     As text, ids sort by time (until the year 2527), and those that one thread makes within a millisecond in the order
     in which it made them. The time is that of this machine; it is used for sorting only.

@@ -73,8 +73,8 @@ class ResumableTask:
     """Base of `TaskContext`: what lets a task resume.
 
     A method that waits raises `TaskSuspended` in the task, whose worker is then free; later the task runs again from
-    its beginning, and each step that is stored returns its value at once. Methods that begin with ``a``, and
-    `await_event`, are those for ``async def`` tasks: they do not block the event loop.
+    its beginning, and each step that is stored returns its value at once. `astep`, `asleep`, `await_event`, `agather`
+    and `asave` are for ``async def`` tasks: they do not block the event loop.
 
     Each raises `ConfigurationError` for a name that this run has used, or if the store does not keep steps.
     """

@@ -25,7 +25,7 @@ def check_part(queue: TaskQueue, limit: str | None, key: str | None, task: str |
     if key is not None and limit is None:
         raise click.UsageError("--key needs --limit NAME")
     if task is not None and limit is not None:
-        raise click.UsageError("--task and --limit are two commands: give one of them")
+        raise click.UsageError("give --task or --limit, not both: run the command once for each")
     names = [spec.name for spec in queue.core.registry]
     if task is not None and names and task not in names:
         say(f"no task of the module has the name {quoted(task)}; it has {', '.join(names[:_LISTED])}", err=True)

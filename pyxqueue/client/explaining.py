@@ -99,7 +99,10 @@ def _limited(one: Situation) -> str:
     limits, name = limits_of(one.backend), shown_gate(one.info.gate.removeprefix(PREFIX))
     paused = limits.paused() if isinstance(limits, LimitPausing) else ()
     if found := [text for text in paused_names(one.info.gate) if text in paused]:
-        return f"the limit {found[0]} is paused: admin.resume(limit=) or `pyxqueue resume --limit` lets it go on"
+        limit, _, key = found[0].partition("/")
+        by_name = f"limit={limit!r}" + (f", key={key!r}" if key else "")
+        options = f"--limit {limit}" + (f" --key {key}" if key else "")
+        return f"the limit {found[0]} is paused: admin.resume({by_name}) or `pyxqueue resume {options}` lets it go on"
     if is_rate(one.info.gate):
         return f"the rate {name} lets no more tasks start now{_pace(one, limits)}"
     gates = [gate for gate in limits.gates(_GATES) if gate.name == one.info.gate] if limits else []

@@ -105,7 +105,7 @@ def paused_name(limit: str | None, key: object, task: str | None) -> str | None:
     if task is None:
         return None if limit is None else checked_name(limit, key)
     if limit is not None:
-        raise ConfigurationError("limit= and task= are two pauses: give one of them, and call it again for the other")
+        raise ConfigurationError("give limit= or task=, not both: call it once for each")
     if not isinstance(task, str) or not NAME_PATTERN.fullmatch(task):
         raise ConfigurationError(
             f"task={quoted(task)} is not the name of a task, such as 'shop.render': `pyxqueue tasks` lists the names"

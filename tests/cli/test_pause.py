@@ -101,7 +101,7 @@ def test_a_task_name_is_paused(queue: TaskQueue, command: Command, stream_key: s
     assert not queue.admin.info().paused
     facts = json.loads(command("pause", "--task", "shop.render", "--json").stdout)
     assert facts == {"queue": stream_key, "group": "cg", "task": "shop.render", "paused": True, "changed": True}
-    told = "the task shop.render in group cg is paused: no worker starts it until `pyxqueue resume --task`"
+    told = "the task shop.render in group cg is paused: no worker starts it until `pyxqueue resume --task shop.render`"
     assert told in command("info").stdout
     assert json.loads(command("info", "--json").stdout)["groups"][0]["paused_tasks"] == ["shop.render"]
     assert json.loads(command("limits", "--json").stdout)["paused"] == []
@@ -112,7 +112,7 @@ def test_a_task_and_a_limit_are_paused_one_by_one(queue: TaskQueue, command: Com
     for name in ("pause", "resume"):
         result = command(name, "--task", "a", "--limit", "b")
         assert result.exit_code == 2
-        assert "--task and --limit are two commands" in result.stderr
+        assert "give --task or --limit, not both" in result.stderr
 
 
 @pytest.fixture

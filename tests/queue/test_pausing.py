@@ -99,7 +99,10 @@ def test_a_paused_limit_in_eager_mode() -> None:
         handle = note(7)
         note(8)
         assert ran == [8]
-        told = "the limit api/7 is paused: admin.resume(limit=) or `pyxqueue resume --limit` lets it go on"
+        told = (
+            "the limit api/7 is paused: admin.resume(limit='api', key='7') or `pyxqueue resume --limit api --key 7` "
+            "lets it go on"
+        )
         assert queue.admin.explain(handle.task_id).reasons[0] == told
         assert queue.limits.paused() == ["api/7"]
         assert queue.admin.resume(limit="api", key=7)
@@ -143,7 +146,10 @@ def test_a_paused_task_name_in_eager_mode() -> None:
         assert ran == ["c"]
         assert queue.admin.info().paused_tasks == ["jobs.render"]
         assert (queue.limits.paused(), queue.limits.gates()) == ([], [])
-        why = "the task jobs.render is paused: admin.resume(task=) or `pyxqueue resume --task` lets it go on"
+        why = (
+            "the task jobs.render is paused: admin.resume(task='jobs.render') or `pyxqueue resume --task jobs.render` "
+            "lets it go on"
+        )
         assert queue.admin.explain(handle.task_id).reasons[0] == why
         with pytest.raises(ResultTimeoutError, match=r"nothing is left to run: the task jobs\.render is paused"):
             handle.get()
@@ -173,5 +179,5 @@ def test_a_wrong_task_name_is_refused() -> None:
     for name in ("", "a b", "task:/a", "x" * 201):
         with pytest.raises(ConfigurationError, match="is not the name of a task"):
             queue.admin.pause(task=name)
-    with pytest.raises(ConfigurationError, match="limit= and task= are two pauses"):
+    with pytest.raises(ConfigurationError, match="give limit= or task=, not both"):
         queue.admin.resume(task="a", limit="b")

@@ -81,7 +81,7 @@ def _print_paused(groups: Mapping[str, Mapping[str, Any]]) -> None:
         if group["paused"]:
             say(f"{name} is paused: no worker starts a task of it until `pyxqueue resume`")
         for task in group["paused_tasks"]:
-            say(f"the task {task} in {name} is paused: no worker starts it until `pyxqueue resume --task`")
+            say(f"the task {task} in {name} is paused: no worker starts it until `pyxqueue resume --task {task}`")
 
 
 def _cells(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -387,7 +387,7 @@ class FlowLaws(Contract):
 
     @needs(HasFlows)
     def test_l10_a_flow_that_was_not_stored_as_a_whole(self, harness: Harness) -> None:
-        """A successor whose predecessors were not all stored fails with words, an hour after the last one."""
+        """A successor whose predecessors were not all stored fails an hour after the last one, and says why."""
         backend = harness.open()
         last, _, first = flow("ac:f", "bc:f")
         backend.enqueue([last])
