@@ -10,7 +10,17 @@ from pyxqueue.backends.redis import RedisBackend, commands
 from pyxqueue.backends.redis.scripts import SCRIPTS
 from pyxqueue.backends.redis.steps import call
 from pyxqueue.model.flows import many
-from pyxqueue.model.message import FLOW_VERSION, Done, Fail, Message, Record, Settlement, TaskInfo, TaskStatus
+from pyxqueue.model.message import (
+    FLOW_VERSION,
+    Done,
+    Fail,
+    Message,
+    Record,
+    Settlement,
+    Suspend,
+    TaskInfo,
+    TaskStatus,
+)
 
 DONE = Done()
 
@@ -247,6 +257,26 @@ def test_nothing_is_left_of_a_dependent_task_without_a_message(
     assert backend.depth().dependent == 1
 
     assert list(backend.delete(["last"])) == [True]
+
+    assert backend.depth().dependent == 0
+    assert client.exists(key(stream_key, "dependents"), key(stream_key, "delayed")) == 0
+
+
+@pytest.mark.parametrize("end", ["show", "delete"])
+def test_nothing_is_left_of_a_suspended_task_without_a_message(
+    backend: RedisBackend, client: Any, stream_key: str, end: str
+) -> None:
+    """Another program took it out of its stream; then somebody looks at it, or it is deleted."""
+    backend.enqueue([Message("p", "job")])
+    (held,) = backend.claim("w", 1, 0)
+    assert list(backend.settle([Settlement(held.receipt, Suspend(event="e"))])) == [True]
+    take_out(client, key(stream_key, "parked"))
+    assert backend.depth().dependent == 1
+
+    if end == "show":
+        assert shown(backend, "p").status is TaskStatus.FAILURE
+    else:
+        assert list(backend.delete(["p"])) == [True]
 
     assert backend.depth().dependent == 0
     assert client.exists(key(stream_key, "dependents"), key(stream_key, "delayed")) == 0

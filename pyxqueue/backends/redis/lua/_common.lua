@@ -872,13 +872,20 @@ local function set_parent(keys, id, need, flow)
   call('HSET', keys[DEPENDENTS], '+' .. id, int(math.max(0, need)) .. ' ' .. flow)
 end
 
+-- Forget what is noted of a suspended task. Its message may be gone.
+local function drop_suspension(keys, id)
+  if not fields_of(keys[DEPENDENTS], '+' .. id)[1] then return end
+  call('HDEL', keys[DEPENDENTS], '+' .. id)
+  call('ZREM', keys[DELAYED], id)
+  end_looks(keys, ms(call('HGET', keys[DEPENDENTS], STARTED)) or 0)
+end
+
 -- A suspended task does not wait any more. Returns whether it was one. fields: of its message
 local function end_suspension(keys, id, fields)
   if not field(fields, '_event') then return false end
   remove_field(fields, '_event')
   call('ZREM', keys[DELAYED], id)
-  call('HDEL', keys[DEPENDENTS], '+' .. id)
-  end_looks(keys, ms(call('HGET', keys[DEPENDENTS], STARTED)) or 0)
+  drop_suspension(keys, id)
   return true
 end
 
@@ -1312,7 +1319,7 @@ local function end_task(keys, key, task, id, fields, place, mark, record, ttl, h
   local entry, time, channels, progress, lock = '', int(now), nil, nil, nil
   local had, is_there = fields and strip_gates(fields), fields and #fields > 0
   local is_of_flow = is_there and flow_of(fields)
-  if is_there then end_suspension(keys, id, fields) end
+  if is_there then end_suspension(keys, id, fields) else drop_suspension(keys, id) end
   if fields and (place == 'f' or not history or history > 0) then
     keep_id(fields, id)
     fields[#fields + 1], fields[#fields + 2] = mark[1], mark[2]

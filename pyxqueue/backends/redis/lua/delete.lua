@@ -23,7 +23,7 @@ for item = 2, #ARGV do
       drop_dependent(keys, id)
       fire(keys, id, fields or {}, task.ended and task.place, 'h', false)
     end
-    if fields then end_suspension(keys, id, fields) end
+    if has_dependents then drop_suspension(keys, id) end
     drop_steps(keys, id, index)
     call('ZREM', keys[DELAYED], id)
     if has_expiries then try_call('ZREM', keys[EXPIRIES], id) end
