@@ -5,13 +5,16 @@
 -- if there is none), 1 if a gate has room and a line, or a fair line has stalled, then the ids that are due, those
 -- of tasks that have expired, each after a '!', and some of those that wait for others of their flow, each after a '?',
 -- if it is time to look at them. What cannot be an id is removed: another program has put it there.
-local now = int(now_ms())
-local due = call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, ARGV[2])
+local now, limit = int(now_ms()), tonumber(ARGV[2])
+local looked = limit > 0 and limit + 2 or 0 -- TURN and EXPIRY may be among them
+local due = call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, looked)
 local wait, ids, has_turns = -1, {}, 0
 
 local function add_ids(found, mark, key)
+  local most = #ids + limit
   for _, id in ipairs(found) do
-    if #id <= 64 and string.find(id, '^[%w_.-]+$') then
+    if #ids == most and id ~= TURN then -- it is left for the next look
+    elseif #id <= 64 and string.find(id, '^[%w_.-]+$') then
       ids[#ids + 1] = mark .. id
     elseif id == TURN then
       has_turns = 1
@@ -61,7 +64,7 @@ if later[1] == TURN and are_turns_late() then
   note_turns(KEYS, 'rate:', 'rate;')
   await_turn(KEYS)
   wait = 0
-elseif #due == tonumber(ARGV[2]) then
+elseif #due >= limit then
   wait = 0
 elseif later[2] and tonumber(later[2]) < 2 ^ 53 then
   wait = math.max(0, later[2] - next_ms())
