@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,8 @@ from pyxqueue.protocols import StoreOptions
 from pyxqueue.split import SplitBackend
 from pyxqueue.testing import Fault, FaultyBroker, drain
 from pyxqueue.worker import steps as worker_steps
-from pyxqueue.worker.executors import Inline
+from pyxqueue.worker.executors import Inline, Threads
+from pyxqueue.worker.loop import Loop
 from pyxqueue.worker.serving import QueueParts
 from pyxqueue.worker.worker import Worker
 
@@ -368,3 +370,32 @@ def test_async_tasks_on_a_loop(place: Place) -> None:
     place.clock.advance(10_000)
     place.work()
     assert (handle.get(0), place.ran) == (3, [1, 2])
+
+
+def test_async_tasks_on_an_event_loop(place: Place) -> None:
+    """Steps of many coroutines on one loop: each waits without its place there."""
+
+    async def part(number: int) -> int:
+        return number
+
+    async def outer(number: int) -> int:
+        task = current_task()
+        one = await task.astep("one", part, number)
+        await task.asleep("s", 0)
+        await task.asave(one)
+        parts = await task.agather("parts", [child.of(one), child.of(1)])
+        return int(sum(parts) + await task.await_event("e"))
+
+    child, parent = place.task(part), place.task(outer)
+    handles = [parent(number) for number in range(5)]
+    for handle in handles:
+        assert place.queue.send_event(handle, "e", 100)
+    core = place.queue.core
+    parts = QueueParts(place.backend, core.registry, core.codec)
+    worker = Worker([parts], Threads(1), "loop", InFlightTable(), wait_ms=20, loop=Loop(2))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    found = gather(handles, timeout=30)
+    worker.stop()
+    thread.join()
+    assert found == [number + 101 for number in range(5)]
