@@ -97,25 +97,27 @@ class group(Canvas):  # noqa: N801
 
 
 class chord(Canvas):  # noqa: N801
-    """A group, and a call that gets the results of all its tasks as its first argument."""
+    """A group, which may be empty, and a call that gets the results of all its tasks as its first argument."""
 
     def __init__(self, header: group | Iterable[Step], body: TaskCall[Any]) -> None:
-        self._header = header if isinstance(header, group) else group(header)
+        calls = list(header) if isinstance(header, Iterable) else [header]
+        self._header = header.steps if isinstance(header, group) else checked("chord", calls) if calls else []
         (self._body,) = checked("chord", [body])
         if not isinstance(body, TaskCall):
             raise ConfigurationError("the second argument of chord() is one call, task.of(...)")
 
     @property
     def steps(self) -> Sequence[Step]:
-        return [self._header, self._body]
+        return [*self._header, self._body]
 
     def build(self, flow: Flow, first: Sequence[Any]) -> list[AsyncResult[Any]]:
-        calls = [step for step in self._header.steps if isinstance(step, TaskCall)]
+        calls = [step for step in self._header if isinstance(step, TaskCall)]
         assert isinstance(self._body, TaskCall)
-        if not first and len(calls) == len(self._header.steps):
+        if not first and len(calls) == len(self._header):
             return [flow.chord(calls, self._body)]
-        handles = self._header.build(flow, first)
-        return [flow.add(self._body.after_first([handles]))]
+        handles = [handle for step in self._header for handle in build(step, flow, first)]
+        before = [] if handles else [one for given in first for one in (given if isinstance(given, list) else [given])]
+        return [flow.add(self._body.after_first([handles]), after=before)]
 
 
 def build(step: Step, flow: Flow, first: Sequence[Any]) -> list[AsyncResult[Any]]:

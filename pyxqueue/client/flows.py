@@ -20,7 +20,7 @@ from ..errors import ConfigurationError, DependencyFailedError
 from ..ids import new_id
 from ..inputs import Many, One, check_plain, replaced
 from ..model.flows import MAX_AFTER, MAX_SUCCESSORS, OnFailure, edge_text, edges_of, group_prefix, is_unfinished
-from ..model.message import FLOW_VERSION, Message, Progress, evolve, valid_id
+from ..model.message import FLOW_VERSION, ID_PATTERN, Message, Progress, TaskInfo, evolve, valid_id
 from ..names import home_or_error, load
 from ..printable import counted, quoted
 from ..protocols import Backend, HasFlows
@@ -36,6 +36,8 @@ Policy: TypeAlias = Literal["fail", "continue", "wait"]
 Part: TypeAlias = One | Many
 """One task of a flow, or many whose ids follow each other."""
 _BATCH = 256
+_MAX_ID = 62
+"""How many characters the id of a flow may have: the ids of its tasks begin with it, and have up to 64."""
 
 
 @frozen(eq=False)
@@ -57,6 +59,26 @@ def policy_of(given: str) -> OnFailure:
         raise ConfigurationError(f"on_failure={quoted(given)} must be one of {known}") from None
 
 
+def _valid_flow_id(flow_id: str) -> str:
+    """Return the id. Raises `ConfigurationError` if a flow cannot have it."""
+    if not isinstance(flow_id, str) or not ID_PATTERN.fullmatch(flow_id) or len(flow_id) > _MAX_ID:
+        raise ConfigurationError(
+            f"flow id {quoted(flow_id)} is not valid: use 1 to {_MAX_ID} characters of A-Z a-z 0-9 _ . -, as the ids "
+            f"of its tasks begin with it"
+        )
+    return flow_id
+
+
+def _short_enough(task_id: str) -> str:
+    """Return the id that a task gets. Raises `ConfigurationError` if it is too long."""
+    if not ID_PATTERN.fullmatch(task_id):
+        raise ConfigurationError(
+            f"task id {quoted(task_id)} has {len(task_id)} characters, the limit is 64: give the flow a shorter id, or "
+            f"the last task of the chord"
+        )
+    return task_id
+
+
 def _several(after: Iterable[AsyncResult[Any] | str]) -> Iterable[AsyncResult[Any] | str]:
     """Return what the option `after` names. Raises `ConfigurationError` for a single task."""
     if isinstance(after, AsyncResult | str):
@@ -73,7 +95,7 @@ class Flow:
     """
 
     def __init__(self, producer: Producer, flow_id: str | None = None) -> None:
-        self.id = new_id() if flow_id is None else valid_id(flow_id)
+        self.id = new_id() if flow_id is None else _valid_flow_id(flow_id)
         self._producer = producer
         self._nodes: dict[str, _Node] = {}
         self._groups: dict[str, Sequence[TaskCall[Any]]] = {}
@@ -172,16 +194,17 @@ class Flow:
         """Enqueue the flow, as the end of the block does, and return its handle.
 
         Raises `ConfigurationError` if a task waits for one that was not added, for itself, or for one that waits for
-        it, or if the store does not keep flows.
+        it, or if the store does not keep flows. After a `BrokerError`, call it again: it stores what is missing.
         """
         if self._result is not None:
             raise ConfigurationError("the flow is enqueued already: build another one")
         plan = Plan(self._nodes, self._groups)
         lists = self.lists or [type(end) for end in plan.ends] != [One]
         messages = list(self._messages(plan))  # all of them first: one that cannot be made stops the others
-        self._result = FlowResult(self._producer, self.id, plan.order, plan.ends, lists=lists)
+        result = FlowResult(self._producer, self.id, plan.order, plan.ends, lists=lists)
         enqueue(self._producer, self.id, messages)
-        return self._result
+        self._result = result
+        return result
 
     def _messages(self, plan: Plan) -> Iterator[Message]:
         """Return the messages of the flow, each before those that it waits for."""
@@ -216,6 +239,8 @@ class Flow:
     ) -> TaskCall[R]:
         """Return a call of a task, or the given one. Raises `ConfigurationError` for one that cannot be in this
         flow."""
+        if self._result is not None:
+            raise ConfigurationError("the flow is enqueued already: add tasks inside its block, or build another flow")
         if isinstance(task, TaskCall):
             if args or kwargs:
                 raise ConfigurationError("a call that task.of() has made has its arguments: give it no others")
@@ -231,7 +256,7 @@ class Flow:
     def _group(self, prefix: str, children: Sequence[TaskCall[Any]]) -> Many:
         for one in children:
             check_node(one.task, (one.args, one.kwargs))
-        valid_id(f"{prefix}.{len(children)}")
+        _short_enough(f"{prefix}.{len(children)}")
         if children:
             self._groups[prefix] = children
         return Many(prefix, len(children))
@@ -240,7 +265,7 @@ class Flow:
         given = planned.task.call_options.task_id
         if given is not None and given in self._nodes:
             raise ConfigurationError(f"two tasks of the flow have the id {quoted(given)}: give each another")
-        return given or f"{self.id}.{len(self._nodes)}"
+        return given or _short_enough(f"{self.id}.{len(self._nodes)}")
 
     def _is_alone(self, one: TaskCall[Any]) -> bool:
         """Return whether a call waits for no other, and has no id of its own."""
@@ -383,7 +408,9 @@ def enqueue(producer: Producer, flow: str, messages: Sequence[Message]) -> None:
     except BaseException as error:
         if count:
             stored = f"of the flow {flow}, {counted(count, 'task')} had been stored"
-            error.add_note(f"{stored}; those that wait for the others will fail")
+            error.add_note(
+                f"{stored}; those that wait for the others will fail unless enqueue() of this flow stores the rest"
+            )
         raise
     refused = [one.id for one in known if not one.id.startswith(f"{flow}.")]
     for task_id, info in zip(refused, backend.show(refused), strict=True):
@@ -463,7 +490,7 @@ class FlowResult:
         """True if all tasks have ended. It takes a round trip for each 256 of them."""
         return all(info is None or info.status.ended for info in self.infos())
 
-    def infos(self) -> Iterator[Any]:
+    def infos(self) -> Iterator[TaskInfo | None]:
         """What the store has of each task, the last ones first; None for one that it does not know."""
         for ids in self._pages():
             yield from self._producer.stores().backend.show(ids)

@@ -26,8 +26,12 @@ from pyxqueue import (
     current_task,
     group,
 )
-from pyxqueue.errors import ArgumentError
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.clock import FakeClock
+from pyxqueue.errors import ArgumentError, BrokerError
 from pyxqueue.limiting import Concurrency, Rate
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.testing import Fault, FaultyBroker, drain
 
 queue = TaskQueue("memory://", stream_key="flows", eager=True)
 ran: list[Any] = []
@@ -122,6 +126,19 @@ def test_an_empty_chord_starts_at_once() -> None:
         body = flow.chord([], total)
 
     assert body.get() == 0
+    assert chord([], total.of())().get() == 0
+    assert chord(iter(()), total.of())().get() == 0
+
+
+def test_an_empty_chord_in_a_chain_waits_for_the_step_before() -> None:
+    """And for each task of a group; its body gets no results."""
+    assert chain(add.of(1), chord([], seen.of()))().get() == "(([],), {})"
+    assert ran == [("add", 1, 0), "seen"]
+    ran.clear()
+    assert chain(add.of(1), group(add.of(2), add.of(3)), chord([], seen.of()))().get() == "(([],), {})"
+    assert ran == [("add", 1, 0), ("add", 1, 2), ("add", 1, 3), "seen"]
+    with pytest.raises(DependencyFailedError):
+        chain(fails.of(), chord([], seen.of()))().get()
 
 
 def test_results_are_not_handed_on_as_they_are() -> None:
@@ -231,7 +248,7 @@ def test_a_failure_fails_what_follows() -> None:
     assert isinstance(caught.value.__cause__, TaskError)
     assert caught.value.__cause__.error == "ValueError: no such page"
     assert ran == []
-    assert [info.status for info in handle.infos()] == [TaskStatus.FAILURE] * 3
+    assert [info.status for info in handle.infos() if info] == [TaskStatus.FAILURE] * 3
 
 
 def test_continue_runs_all_the_same() -> None:
@@ -514,11 +531,54 @@ def test_a_lost_reply_is_no_other_flow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [[True], [True]]
 
 
+@pytest.mark.parametrize("fault", [Fault.LOSE_CALL, Fault.LOSE_REPLY])
+def test_a_flow_that_was_stored_in_part_is_enqueued_again(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second call stores the rest, and the handle of the flow is there only then."""
+    monkeypatch.setattr("pyxqueue.client.flows._BATCH", 1)
+    store = MemoryBackend(MemoryStore(FakeClock()), StoreOptions("q", lease_ms=30_000))
+    faulty = TaskQueue(broker=FaultyBroker(store, [None, fault, None, fault], operations={"enqueue"}), stream_key="q")
+    one = faulty.task(name="one")(lambda number=1: number + 1)
+    flow = faulty.flow()
+    last = flow.add(one, flow.add(one, flow.add(one)))
+
+    for _ in range(2):
+        with pytest.raises(BrokerError):
+            flow.enqueue()
+        with pytest.raises(ConfigurationError, match="the flow is not enqueued yet"):
+            flow.result()
+    assert flow.enqueue() is flow.result()
+    drain(faulty)
+    assert (last.get(0), len(flow.result())) == (4, 3)
+    with pytest.raises(ConfigurationError, match="the flow is enqueued already"):
+        flow.enqueue()
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        lambda flow: flow.add(add, 1),
+        lambda flow: flow.chord([], total),
+        lambda flow: flow.chord([add.of(1)], total),
+        lambda flow: flow.group([add.of(1)]),
+    ],
+)
+def test_a_task_is_not_added_after_the_end_of_the_block(late: Callable[[Flow], object]) -> None:
+    """It would never be stored."""
+    with queue.flow() as flow:
+        flow.add(add, 1)
+    with pytest.raises(ConfigurationError, match="the flow is enqueued already: add tasks inside its block"):
+        late(flow)
+
+
 @pytest.mark.parametrize("make", [chain, group, lambda *steps: chord(steps, total.of())])
 def test_forms_take_calls_only(make: Any) -> None:
-    """Not tasks, and not nothing."""
+    """Not tasks."""
     with pytest.raises(ConfigurationError, match=r"takes calls that are not enqueued, task.of"):
         make(add.of(1), add)
+
+
+@pytest.mark.parametrize("make", [chain, group])
+def test_a_form_is_not_empty(make: Any) -> None:
     with pytest.raises(ConfigurationError, match="needs at least one call"):
         make()
 
@@ -536,9 +596,9 @@ def test_a_flow_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has failed, and what failed because of that, runs again, one after the other; the rest does not."""
     ran.clear()
     handle = chain(add.of(1, 2), fails.of(), seen.of(), seen.of())()
-    assert [info.status.name for info in handle.infos()] == ["FAILURE", "FAILURE", "FAILURE", "SUCCESS"]
+    assert [info.status.name for info in handle.infos() if info] == ["FAILURE", "FAILURE", "FAILURE", "SUCCESS"]
     assert handle.retry() == 3
-    assert [info.status.name for info in handle.infos()] == ["FAILURE", "FAILURE", "FAILURE", "SUCCESS"]
+    assert [info.status.name for info in handle.infos() if info] == ["FAILURE", "FAILURE", "FAILURE", "SUCCESS"]
 
     monkeypatch.setitem(globals(), "broken", False)
     assert handle.retry() == 3
@@ -589,8 +649,18 @@ def test_a_task_that_runs_twice_starts_its_flow_once() -> None:
 
 
 def test_an_id_of_a_flow_is_checked() -> None:
-    with pytest.raises(ConfigurationError, match="is not valid"):
-        queue.flow("a b")
+    """The ids of its tasks have room behind it."""
+    for wrong in ("a b", "", "x" * 63, 5):
+        with pytest.raises(ConfigurationError, match=r"flow id .* is not valid: use 1 to 62 characters"):
+            queue.flow(wrong)  # type: ignore[arg-type]
+    with queue.flow("x" * 62) as flow:
+        assert flow.add(add, 1).task_id == f"{'x' * 62}.0"
+        with pytest.raises(ConfigurationError, match="has 71 characters, the limit is 64: give the flow a shorter id"):
+            flow.group([add.of(1)])
+        for _ in range(9):
+            flow.add(add, 1)
+        with pytest.raises(ConfigurationError, match="has 65 characters, the limit is 64: give the flow a shorter id"):
+            flow.add(add, 1)
 
 
 def test_a_schedule_starts_a_flow() -> None:

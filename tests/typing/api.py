@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, assert_never, assert_type
 
@@ -53,6 +53,7 @@ from pyxqueue.client.admin import (
     WorkerInfo,
 )
 from pyxqueue.client.schedules import ScheduleHandle
+from pyxqueue.model.message import TaskInfo
 
 queue = TaskQueue("typed")
 other = TaskQueue("other")
@@ -383,3 +384,4 @@ def flows() -> None:
         assert_type(flow.chord([call], plain), AsyncResult[bytes])
         flow.add(plain, "a", on_failure="never")  # type: ignore[arg-type, unused-ignore]
     assert_type(flow.result(), FlowResult)
+    assert_type(flow.result().infos(), Iterator[TaskInfo | None])
