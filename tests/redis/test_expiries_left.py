@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from pyxqueue.backends.redis import RedisBackend
 from pyxqueue.model.message import FLOW_VERSION, Done, Fail, Message, Record, Retry, Settlement, TaskStatus
+from tests.support.redis_harness import RedisHarness
 from tests.support.until import until
 
 
@@ -28,3 +30,17 @@ def test_nothing_is_left_of_its_expiry(
     record = Record("a", TaskStatus.SUCCESS, b"null") if isinstance(verdict, Done) else None
     assert backend.settle([Settlement(held.receipt, verdict, record)]) == [True]
     assert client.exists(expiries) == 0
+
+
+def test_an_expiry_takes_no_place_in_a_look(client: Any) -> None:
+    """A look for one due task takes one, although a task has expired in flight, for which there is a look too."""
+    with closing(RedisHarness(client)) as harness:
+        backend = harness.open()
+        backend.enqueue([Message("a", "job", lifetime_ms=1_000, v=FLOW_VERSION)])
+        backend.claim("w", 1, 0)
+        backend.enqueue([Message("b", "job", delay_ms=2_000)])
+        harness.advance(5_000)
+
+        backend.maintain(1)
+
+        assert (backend.depth().delayed, backend.depth().ready) == (0, 1)
