@@ -10,7 +10,7 @@ from ...model.transitions import expired_record, too_late
 from ...protocols import Expired
 from . import locking
 from .group import Group
-from .rows import LEAN, SMALL_FIELDS, Row, is_time, message_of, row_of, with_field
+from .rows import LEAN, SMALL_FIELDS, Row, is_time, message_of, row_of, write_field
 from .schema import EXPIRES, GATED, HISTORY, LOCKED, RAW
 
 FIRST = f"SELECT expires FROM {EXPIRES} ORDER BY expires LIMIT 1"  # noqa: S608 - our own words
@@ -87,8 +87,4 @@ def _end(group: Group, row: Row) -> None:
 def drop_expiry(group: Group, seq: int) -> None:
     """The task of this row does not expire any more."""
     group.db.execute("UPDATE task SET expires = 0 WHERE seq = ?", (seq,))
-    for table in ("task", "body"):
-        for (fields,) in group.db.execute(f"SELECT fields FROM {table} WHERE seq = ?", (seq,)):  # noqa: S608
-            if fields is not None:
-                kept = with_field(fields, b"expires", None)
-                group.db.execute(f"UPDATE {table} SET fields = ? WHERE seq = ?", (kept, seq))  # noqa: S608
+    write_field(group.db, seq, b"expires", None)

@@ -16,7 +16,7 @@ from ...model.flows import UNFINISHED_MS, Edge, OnFailure, edges_of, is_unfinish
 from ...model.message import Message, TaskStatus, Unreadable
 from .driver import Connection
 from .gating import Gates
-from .rows import Row, is_number, is_time, read_message, with_field
+from .rows import Row, is_number, is_time, read_message, write_field
 from .schema import DELAYED, DEPENDENT, FAILED, GATED, HISTORY, LINES, REMEMBERED, SUSPENDED
 
 _MESSAGE = """SELECT id, attempt, crashes, redelivered, deferrals, due,
@@ -117,7 +117,7 @@ class Flows:
             if _has_fired(edge, row):
                 dooms = edge.dooms(success=row.ended == TaskStatus.SUCCESS)
                 self._count(successor, 1, -int(dooms))
-        self._write_doom(row.seq, None)
+        write_field(self.group.db, row.seq, b"doomed", None)
 
     def may_rejoin(self, row: Row) -> bool:
         """Whether no predecessor of a task dooms it."""
@@ -146,7 +146,7 @@ class Flows:
 
     def undoom(self, row: Row) -> None:
         """Such a task waits again, or is ready."""
-        self._write_doom(row.seq, None)
+        write_field(self.group.db, row.seq, b"doomed", None)
         if not self.wait_again(row):
             self.group.db.execute("UPDATE task SET progress = NULL, due = 0 WHERE seq = ?", (row.seq,))
             self.start(row.seq)
@@ -196,7 +196,7 @@ class Flows:
         place, sort = (DELAYED, due) if due > group.now else (LINES.get(found[0][1], LINES[0])[0], ticket)
         group.db.execute(_READY, (place, sort, ticket, group.now, due, seq))
         if doomed:
-            self._write_doom(seq, doomed.encode())
+            write_field(self.group.db, seq, b"doomed", doomed.encode())
         message = self._message(seq)
         if place == DELAYED or not isinstance(message, Message):
             return
@@ -207,12 +207,6 @@ class Flows:
     def _message(self, seq: int) -> Message | Unreadable | None:
         rows = self.group.db.execute(_MESSAGE, (seq,))
         return read_message(rows[0][-1] or b"", rows[0][0], rows[0][1:-1]) if rows else None
-
-    def _write_doom(self, seq: int, doomed: bytes | None) -> None:
-        for table in ("task", "body"):
-            for (fields,) in self.group.db.execute(f"SELECT fields FROM {table} WHERE seq = ?", (seq,)):  # noqa: S608
-                if fields is not None and (changed := with_field(fields, b"doomed", doomed)) != fields:
-                    self.group.db.execute(f"UPDATE {table} SET fields = ? WHERE seq = ?", (changed, seq))  # noqa: S608
 
 
 def leave_children(db: Connection, seq: int) -> None:

@@ -24,6 +24,7 @@ from ...model.wire import (
     record_to_fields,
 )
 from ...printable import quoted
+from .driver import Connection
 from .schema import FAILED, IN_FLIGHT, LINES, RAW
 
 T = TypeVar("T")
@@ -239,6 +240,14 @@ def with_field(fields: bytes, name: bytes, value: bytes | None) -> bytes:
         return fields
     kept = [part for pair in zip(flat[::2], flat[1::2], strict=False) if pair[0] != name for part in pair]
     return _pack(kept if value is None else [*kept, name, value])
+
+
+def write_field(db: Connection, seq: int, name: bytes, value: bytes | None) -> None:
+    """Change a field of the message of a row, wherever that is kept; None: drop the field."""
+    for table in ("task", "body"):
+        for (fields,) in db.execute(f"SELECT fields FROM {table} WHERE seq = ?", (seq,)):  # noqa: S608
+            if fields is not None and (changed := with_field(fields, name, value)) != fields:
+                db.execute(f"UPDATE {table} SET fields = ? WHERE seq = ?", (changed, seq))  # noqa: S608
 
 
 def message_of(row: Row) -> Message | Unreadable:
