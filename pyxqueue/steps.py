@@ -155,7 +155,7 @@ class ResumableTask:
         If one did not succeed, raises its error, once all have ended; with `return_exceptions`, the error is in its
         place.
         """
-        return self._needed().gather(name, list(calls), errors_too=return_exceptions)
+        return self._needed().gather(name, _listed(calls), errors_too=return_exceptions)
 
     @overload
     async def agather(
@@ -169,7 +169,7 @@ class ResumableTask:
         self, name: str, calls: Iterable[CallOf[Any]], /, *, return_exceptions: bool = False
     ) -> list[Any]:
         """`gather` for asyncio."""
-        steps, listed = self._needed(), list(calls)
+        steps, listed = self._needed(), _listed(calls)
         return await asyncio.to_thread(lambda: steps.gather(name, listed, errors_too=return_exceptions))
 
     def cursor(self, default: Any = None) -> Any:
@@ -208,6 +208,12 @@ class ResumableTask:
                 "a task can only wait in a worker or in eager mode: enqueue it, instead of task.call(...)"
             )
         return self._open_steps()
+
+
+def _listed(calls: Iterable[CallOf[Any]]) -> list[CallOf[Any]]:
+    if not isinstance(calls, Iterable):
+        raise ConfigurationError(f"gather takes a list of calls, [task.of(...)], not {quoted(calls)}")
+    return list(calls)
 
 
 def _ms(seconds: Seconds) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Never, TypeVar, cast
 
 from attrs import define, field, frozen
@@ -320,7 +321,8 @@ class JobSteps:
             page = ids[start : start + MANY]
             records = self._insist(lambda page=page: backend.wait(page, 0))  # type: ignore[misc]
             missing = [task_id for task_id, record in zip(page, records, strict=True) if record is None]
-            for task_id, info in zip(missing, backend.show(missing) if missing else (), strict=True):
+            infos = self._insist(partial(backend.show, missing)) if missing else ()
+            for task_id, info in zip(missing, infos, strict=True):
                 if info is not None and not info.status.ended:
                     self._suspend(due_ms=self._now() + _LOOK_AGAIN)
                 text = f"the result of task {task_id}, which it gathers, is gone: it has expired or was deleted"

@@ -473,12 +473,15 @@ def test_what_gather_refuses() -> None:
 
     for call, said in (
         (lambda: [7], "takes calls that are not enqueued, task.of"),
+        (lambda: double.of(1), r"takes a list of calls, \[task.of\(...\)\], not "),
         (lambda: [elsewhere.of()], "takes tasks of the queue 'steps', and .*elsewhere is one of 'other'"),
         (lambda: [double.with_options(task_id="mine").of(1)], "it cannot be gathered"),
         (lambda: [double.of()], "does not take these arguments"),
     ):
         with pytest.raises(TaskError, match=said):
             run(lambda call=call: current_task().gather("g", call()))
+    with pytest.raises(TaskError, match="takes a list of calls"):
+        run(lambda: asyncio.run(current_task().agather("g", double.of(1))))  # type: ignore[call-overload]
 
 
 def test_other_calls_than_before() -> None:

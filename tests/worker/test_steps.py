@@ -352,6 +352,23 @@ def test_gather_in_a_worker(place: Place) -> None:
     assert handle.get(0) == 81
 
 
+def test_gather_waits_for_the_store(place: Place) -> None:
+    """Also where it looks what became of a task without a record."""
+    child = place.task(lambda: place.note(current_task().id))
+
+    def order() -> Any:
+        for ended in place.ran:
+            assert place.queue.admin.delete(ended).done == 1
+        return current_task().gather("g", [child.of()])
+
+    handle = place.task(order)()
+    faulty = FaultyBroker(place.backend, [Fault.LOSE_CALL], operations={"show"})
+    place.work(faulty)
+    with pytest.raises(TaskError, match="which it gathers, is gone"):
+        handle.get(0)
+    assert len(faulty.history) == 2
+
+
 def test_async_tasks_on_a_loop(place: Place) -> None:
     """Steps of coroutines in a worker without a loop of its own."""
 
