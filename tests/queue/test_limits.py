@@ -13,6 +13,7 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.model.limits import GATE_PATTERN, gate_key
 from pyxqueue.model.message import FLOW_VERSION, WIRE_VERSION
 from pyxqueue.protocols import StoreOptions
+from pyxqueue.testing import drain
 
 
 def opened(folder: Path) -> TaskQueue:
@@ -161,6 +162,22 @@ def test_what_an_operator_sets_counts_more(tmp_path: Path) -> None:
     queue.limits.set("one", concurrency=None)
     queue.limits.set("one", concurrency=None, key="a b")
     assert [(limit.name, limit.number) for limit in queue.limits.list()] == [("one", 1)]
+
+
+def test_the_lines_of_paused_tasks_are_not_among_the_first_gates() -> None:
+    """They are before those of limits, in alphabetical order."""
+    queue = TaskQueue(broker=MemoryBackend(MemoryStore(), StoreOptions()))
+    one = queue.task(name="one", limits=[Concurrency(9, name="x", by="key")])(lambda key: key)
+    one.map([(key,) for key in range(4)])
+    for number in range(5):
+        queue.admin.pause(task=f"late{number}")
+        queue.task(name=f"late{number}")(lambda: None)()
+    drain(queue)
+    one.map([(key,) for key in range(4)])
+
+    assert len(queue.stores.backend.limits().gates(100)) == 9  # type: ignore[attr-defined]
+    for limit, wanted in ((0, 0), (1, 1), (3, 3), (4, 4), (1_000, 4)):
+        assert [gate.name for gate in queue.limits.gates(limit)] == [f"x/{key}" for key in range(wanted)]
 
 
 def test_purging_leaves_no_line(tmp_path: Path) -> None:
