@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
@@ -10,6 +11,7 @@ from itertools import count, islice
 from attrs import frozen
 
 from ..errors import ConfigurationError
+from ..ids import id_text
 from ..model.flows import edges_of, expand, group_prefix
 from ..model.flows import many as as_many
 from ..model.message import TaskInfo, TaskStatus
@@ -20,7 +22,7 @@ from .reasons import known
 
 _PAGE = 256
 MOST = 10_000
-"""How many tasks of a flow are looked at."""
+"""How many tasks of a flow are shown, and how many of each group."""
 
 
 @frozen
@@ -69,14 +71,14 @@ class ShowsFlows:
     def flow(self, task_id: str | bytes) -> FlowView:
         """Return the flow with this id, or the one of which the task with this id is part: its tasks and what they wait
         for. Raises `UnknownTaskError`."""
-        name = task_id.decode(errors="replace") if isinstance(task_id, bytes) else task_id
-        return flow_view(self._store.here().backend, name)
+        return flow_view(self._store.here().backend, id_text(task_id), MOST)
 
     def retry_flow(self, task_id: str | bytes) -> int:
         """Retry the failed tasks of the flow with this id, or of that of which the task with this id is part, as
         `FlowResult.retry` does. Returns their number. Raises `UnknownTaskError`."""
-        found = self.flow(task_id)
-        return retry_failed(self._store.here().backend, lambda: found.in_order)
+        backend = self._store.here().backend
+        found = flow_view(backend, id_text(task_id), sys.maxsize)
+        return retry_failed(backend, lambda: found.in_order)
 
 
 def retry_failed(backend: Backend, ids: Callable[[], Iterable[str]]) -> int:
@@ -88,33 +90,34 @@ def retry_failed(backend: Backend, ids: Callable[[], Iterable[str]]) -> int:
         return 0
     count = 0
     for only_doomed in (False, True):  # one that was about to fail because of another is found by the second look
-        source = iter(ids())
-        while page := list(islice(source, _PAGE)):
+        for page in _pages(iter(ids())):
             failed = [one for one in backend.show(page) if one is not None and one.status is TaskStatus.FAILURE]
             wanted = [one.id for one in failed if not only_doomed or (one.readable and one.readable.doomed)]
             count += sum(backend.rejoin(wanted)) if wanted else 0
     return count
 
 
-def flow_view(backend: Backend, given: str) -> FlowView:
-    """Return the flow with this id, or that of the task with this id. Raises `UnknownTaskError`."""
+def flow_view(backend: Backend, given: str, most: int) -> FlowView:
+    """Return the flow with this id, or that of the task with this id, with at most so many of its tasks. Raises
+    `UnknownTaskError`."""
     found = [info for info in backend.show(_first_ids(given)) if info is not None]
     found.sort(key=lambda info: info.readable is None or info.readable.flow != given)  # a task may have the flow's id
     start = known(given, found[0] if found else None)
     flow = start.readable.flow if start.readable else ""
     tasks: dict[str, TaskInfo] = {}
     before: dict[str, Sequence[str]] = {}
-    many: dict[str, Mapping[TaskStatus, int]] = {}
+    many: dict[str, Counter[TaskStatus]] = {}
     seen, waiting = {start.id}, [start.id]
-    for page in _pages(_numbered(flow, MOST)) if flow else ():
+    for page in _pages(_numbered(flow, most + _PAGE)) if flow else ():
         if not any(found := [info for info in backend.show(page) if info is not None]):
             break
         waiting += [info.id for info in found if info.id not in seen]
         seen.update(waiting)
     if flow:
-        many.update(_groups(backend, flow))
+        many.update(_groups(backend, flow, most))
         before.update(dict.fromkeys(many, ()))
-    while waiting and len(tasks) < MOST:
+    complete = all(states.total() <= most for states in many.values())
+    while waiting and len(tasks) < most:
         page, waiting = waiting[:_PAGE], waiting[_PAGE:]
         for info in backend.show(page):
             message = info.readable if info is not None else None
@@ -127,7 +130,7 @@ def flow_view(backend: Backend, given: str) -> FlowView:
                 elif one not in seen:
                     seen.add(one)
                     waiting.append(one)
-    return FlowView(flow, tasks or {start.id: start}, before, many, not waiting)
+    return FlowView(flow, tasks or {start.id: start}, before, many, complete and not waiting)
 
 
 def _first_ids(given: str) -> list[str]:
@@ -135,12 +138,12 @@ def _first_ids(given: str) -> list[str]:
     return [given, *_numbered(given, 32), *_numbered(group_prefix(given, 0), 32)]
 
 
-def _groups(backend: Backend, flow: str) -> dict[str, Mapping[TaskStatus, int]]:
+def _groups(backend: Backend, flow: str, most: int) -> dict[str, Counter[TaskStatus]]:
     """The groups of a flow that nothing waits for, as `FlowView.many` has them."""
-    found: dict[str, Mapping[TaskStatus, int]] = {}
+    found: dict[str, Counter[TaskStatus]] = {}
     for number in count():
         prefix, last, states = group_prefix(flow, number), 0, Counter[TaskStatus]()
-        for page in _pages(_numbered(prefix, MOST)):
+        for page in _pages(_numbered(prefix, most + 1)):
             infos = [info for info in backend.show(page) if info is not None]
             if not infos:
                 break
@@ -152,16 +155,17 @@ def _groups(backend: Backend, flow: str) -> dict[str, Mapping[TaskStatus, int]]:
     return found
 
 
-def _numbered(prefix: str, most: int) -> list[str]:
-    return [f"{prefix}.{number}" for number in range(most)]
+def _numbered(prefix: str, most: int) -> Iterator[str]:
+    return (f"{prefix}.{number}" for number in range(most))
 
 
-def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))
+def _pages(ids: Iterator[str]) -> Iterator[Sequence[str]]:
+    while page := list(islice(ids, _PAGE)):
+        yield page
 
 
-def _states(backend: Backend, many: str) -> Mapping[TaskStatus, int]:
+def _states(backend: Backend, many: str) -> Counter[TaskStatus]:
     counts: Counter[TaskStatus] = Counter()
-    for page in _pages(list(islice(expand([many]), MOST))):
+    for page in _pages(islice(expand([many]), MOST)):
         counts.update(info.status for info in backend.show(page) if info is not None)
     return counts

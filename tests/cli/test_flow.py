@@ -116,6 +116,31 @@ def test_a_group_is_one_line(queue: TaskQueue, command: Command) -> None:
     assert found["many"] == {f"{only.id}.group0.*2": {"PENDING": 2}}
 
 
+def test_a_long_chain_goes_on_below(queue: TaskQueue, command: Command) -> None:
+    """What is too deep follows as a tree of its own, so that no line gets too wide and no task is left out."""
+
+    @queue.task(name="jobs.some")
+    def some(*_: object) -> None: ...
+
+    with queue.flow("long") as flow:
+        last = flow.add(some)
+        for _ in range(1_999):
+            last = flow.add(some, last)
+        flow.add(some, after=[last, "long.1500"])
+
+    result = command("flow", "long")
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, lines[0]) == (0, "flow long: tasks 2,001, ended 0")
+    assert max(map(len, lines)) < 120
+    names = [line.partition("jobs.some ")[2].split()[0] for line in lines[1:]]
+    assert set(names) == {f"long.{number}" for number in range(2_001)}
+    twice = [name for name, line in zip(names, lines[1:], strict=True) if line.endswith("goes on below")]
+    assert len(names) == 2_001 + len(twice) + 1
+    for name in twice:
+        assert f"jobs.some {name}  PENDING, waits for 1" in lines
+    assert [name for name, line in zip(names, lines[1:], strict=True) if line.endswith("as above")] == ["long.1500"]
+
+
 def test_a_task_without_a_flow(queue: TaskQueue, command: Command) -> None:
     """It is shown alone; an id that is not known is an error."""
 

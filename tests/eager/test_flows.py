@@ -631,6 +631,23 @@ def test_a_flow_is_retried_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
     assert queue.admin.retry_flow(handle.id) == 0
 
 
+def test_a_large_flow_is_retried_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that part of it which `admin.flow` does not show."""
+    monkeypatch.setattr("pyxqueue.client.flow_view.MOST", 8)
+    monkeypatch.setattr("pyxqueue.client.flow_view._PAGE", 4)
+    with queue.flow() as flow:
+        flow.group(fails.of() for _ in range(20))
+        for _ in range(10):
+            flow.add(seen, flow.add(fails))
+    assert not queue.admin.flow(flow.id).complete
+    assert not queue.admin.flow(group([seen.of()] * 9)().id).complete
+    assert queue.admin.flow(group([seen.of()] * 8)().id).complete
+    monkeypatch.setitem(globals(), "broken", False)
+
+    assert queue.admin.retry_flow(flow.id) == 40
+    assert {info.status for info in flow.result().infos() if info} == {TaskStatus.SUCCESS}
+
+
 def test_a_task_that_runs_twice_starts_its_flow_once() -> None:
     """The flow has the id of the task; it is found by that id."""
     ran.clear()

@@ -14,6 +14,9 @@ from ..output import json_option, print_json, say
 from ..target import Target, pass_target, target_options
 from ..words import take_one
 
+_WIDEST = 60
+"""The widest indent of a tree, in columns."""
+
 
 @click.command()
 @click.argument("words", metavar="[MODULE[:QUEUE]] ID", nargs=-1, required=True)
@@ -43,11 +46,8 @@ def flow(target: Target, words: Sequence[str], retry: bool, as_json: bool) -> No
     ended = sum(count for state, count in states.items() if state.ended)
     more = "" if found.complete else ", and more that were not looked at"
     say(f"flow {found.id or '-'}: tasks {states.total():,}, ended {ended:,}{more}")
-    shown: set[str] = set()
-    for task_id in found.ends:
-        say(_line(found, task_id))
-        for line in _below(found, task_id, "", shown):
-            say(line)
+    for line in _tree(found):
+        say(line)
 
 
 def _facts(found: FlowView, info: TaskInfo) -> dict[str, Any]:
@@ -73,13 +73,30 @@ def _line(found: FlowView, task_id: str) -> str:
     return f"{name} {task_id}  {info.status.name}{waits}{doomed}"
 
 
-def _below(found: FlowView, task_id: str, indent: str, shown: set[str]) -> Iterator[str]:
-    """The lines of what a task waits for. What was shown before is not shown again with what is below it."""
+def _tree(found: FlowView) -> Iterator[str]:
+    """The lines of a flow. What is too deep below a task follows it as a tree of its own."""
+    shown, roots = set[str](), [*reversed(found.ends)]
+    while roots:
+        root, deeper = roots.pop(), list[str]()
+        yield _line(found, root)
+        yield from _below(found, root, "", shown, deeper)
+        roots += reversed(deeper)
+
+
+def _below(found: FlowView, task_id: str, indent: str, shown: set[str], deeper: list[str]) -> Iterator[str]:
+    """The lines of what a task waits for. What was shown before is not shown again with what is below it; what is too
+    deep is added to `deeper`."""
     before = found.before.get(task_id, ())
     for number, one in enumerate(before, 1):
         last = number == len(before)
-        again = one in shown and bool(found.before.get(one))
-        yield f"{indent}{'└─ ' if last else '├─ '}{_line(found, one)}{', as above' if again else ''}"
-        if not again:
-            shown.add(one)
-            yield from _below(found, one, f"{indent}{'   ' if last else '│  '}", shown)
+        has_more = bool(found.before.get(one))
+        again, too_deep = one in shown and has_more, has_more and len(indent) >= _WIDEST
+        note = ", as above" if again else ", goes on below" if too_deep else ""
+        yield f"{indent}{'└─ ' if last else '├─ '}{_line(found, one)}{note}"
+        if again:
+            continue
+        shown.add(one)
+        if too_deep:
+            deeper.append(one)
+        else:
+            yield from _below(found, one, f"{indent}{'   ' if last else '│  '}", shown, deeper)
