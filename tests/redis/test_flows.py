@@ -280,3 +280,68 @@ def test_nothing_is_left_of_a_suspended_task_without_a_message(
 
     assert backend.depth().dependent == 0
     assert client.exists(key(stream_key, "dependents"), key(stream_key, "delayed")) == 0
+
+
+def gather(backend: RedisBackend, ids: list[str]) -> None:
+    """Run a task that starts others and waits for them."""
+    children = [Message(one, "job", flow="F", successors=("c:p",), v=FLOW_VERSION) for one in ids]
+    backend.enqueue([Message("p", "job")])
+    (held,) = backend.claim("w", 1, 0)
+    assert list(backend.settle([Settlement(held.receipt, Suspend(flow="F"), then=children)])) == [True]
+
+
+def take_out_task(client: Any, stream: str, task_id: str) -> None:
+    (entry,) = [entry for entry, fields in client.xrange(stream) if fields[b"id"] == task_id.encode()]
+    assert client.xdel(stream, entry) == 1
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+@pytest.mark.parametrize("count", [3, 300])
+def test_children_were_taken_out_by_hand(
+    backend: RedisBackend, client: Any, stream_key: str, count: int, is_deleted: bool
+) -> None:
+    """The task that waits for them comes back when the others have ended, and finds that these have failed."""
+    ids = [f"F.{number}" for number in range(5, 5 + count)]
+    gather(backend, ids)
+    assert client.hgetall(key(stream_key, "dependents")) == {b"+p": b"%d F 5 %d" % (count, 4 + count)}
+    lost = [ids[0], ids[-1]]
+    for one in lost:
+        take_out_task(client, stream_key, one)
+    if is_deleted:
+        assert list(backend.delete(lost)) == [True, True]
+    last, *held = backend.claim("w", count, 0)
+    backend.settle([done(one.receipt, one.message.id) for one in held])
+    look(backend, client, stream_key)
+    assert shown(backend, "p").waits_for == 3
+
+    backend.settle([done(last.receipt, last.message.id)])
+    look(backend, client, stream_key)
+
+    assert [one.message.id for one in backend.claim("w", 9, 0)] == ["p"]
+    records = [record and record.status for record in backend.wait(lost, 0)]
+    assert records == [None if is_deleted else TaskStatus.FAILURE] * 2
+    assert client.exists(key(stream_key, "dependents"), key(stream_key, "delayed")) == 0
+
+
+@pytest.mark.parametrize("other", ["other", "F.x", "G.2", "F.9999999", "F.10000000"])
+def test_children_of_other_names_are_not_looked_at(
+    backend: RedisBackend, client: Any, stream_key: str, other: str
+) -> None:
+    """What they are called is not noted, so nobody knows what has become of them."""
+    gather(backend, ["F.1", other])
+    assert client.hgetall(key(stream_key, "dependents")) == {b"+p": b"2 F"}
+    look(backend, client, stream_key)
+    assert shown(backend, "p").waits_for == 2
+
+
+def test_a_suspended_task_was_taken_out_by_hand(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """It ends, although nobody has asked for it."""
+    gather(backend, ["F.0"])
+    take_out(client, key(stream_key, "parked"))
+
+    look(backend, client, stream_key)
+
+    (record,) = backend.wait(["p"], 0)
+    assert record is not None
+    assert record.status is TaskStatus.FAILURE
+    assert client.exists(key(stream_key, "dependents"), key(stream_key, "delayed")) == 0

@@ -152,6 +152,8 @@ class RedisBroker:
             registration.do(commands.admit)
         if found.dependent:
             self._session.run(lost.look(registration, found.dependent))
+        if found.suspended:
+            self._session.run(lost.look_at_suspended(registration, found.suspended))
         if found.expired or found.has_turns:
             found = registration.do(
                 lambda keys: commands.due(name, keys, 1)

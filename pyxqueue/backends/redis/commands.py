@@ -523,20 +523,22 @@ class Due(Struct, frozen=True):
     """The tasks that have expired."""
     dependent: Sequence[str]
     """Some of the tasks that wait for others of their flow, if it is time to look at them."""
+    suspended: Sequence[str]
+    """Likewise some of those that are suspended until an event is there or their children have ended."""
 
 
 def due(stream_key: str, keys: GroupKeys, limit: int) -> Command[Due]:
     def parse(reply: Any) -> Due:
         ids = [task_id.decode() for task_id in reply[3:]]
-        due = [one for one in ids if one[0] not in "!?"]
-        expired, dependent = ([one[1:] for one in ids if one[0] == mark] for mark in "!?")
-        return Due(int(reply[0]), int(reply[1]), bool(reply[2]), due, expired, dependent)
+        due = [one for one in ids if one[0] not in "!?+"]
+        expired, dependent, suspended = ([one[1:] for one in ids if one[0] == mark] for mark in "!?+")
+        return Due(int(reply[0]), int(reply[1]), bool(reply[2]), due, expired, dependent, suspended)
 
     return Command("due", [*keys.own, timetable(stream_key)], [keys.group, limit], parse)
 
 
 class Standing(Struct, frozen=True):
-    """What can still happen to a dependent task, by a look at some of those before it."""
+    """What can still happen to a dependent or suspended task, by a look at some of those before it, or its children."""
 
     noted: bytes
     """What is noted of it; empty if it is not to be looked at."""

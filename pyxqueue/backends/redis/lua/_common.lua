@@ -861,15 +861,17 @@ end
 
 -- A task that is suspended without a time (L14) waits at the place `w` too: for an event, or for its children. Its
 -- message has the field `_event`, with the name of the event, as one that is suspended and delayed has. DEPENDENTS has,
--- for a `+` and its id, for how many children it waits, and their flow, or `*` for an event.
+-- for a `+` and its id, for how many children it waits, and their flow, or `*` for an event; then the first and the
+-- last number of these, if their ids are the flow, a dot and a number: so they can be looked at.
 local function parent_at(keys, id)
-  local need, flow = string.match(fields_of(keys[DEPENDENTS], '+' .. id)[1] or '', '^(%d+) ([^ ]+)$')
+  local need, flow, numbers = string.match(fields_of(keys[DEPENDENTS], '+' .. id)[1] or '', '^(%d+) ([^ ]+)(.*)$')
   need = ms(need)
-  return need and {need = need, flow = flow}
+  return need and {need = need, flow = flow, numbers = numbers}
 end
 
-local function set_parent(keys, id, need, flow)
-  call('HSET', keys[DEPENDENTS], '+' .. id, int(math.max(0, need)) .. ' ' .. flow)
+-- parent: as `parent_at` has it
+local function set_parent(keys, id, parent)
+  call('HSET', keys[DEPENDENTS], '+' .. id, int(math.max(0, parent.need)) .. ' ' .. parent.flow .. parent.numbers)
 end
 
 -- Forget what is noted of a suspended task. Its message may be gone.
@@ -945,7 +947,7 @@ local function fire(keys, id, fields, from, to, success)
     local parent = may_be_child and parent_at(keys, edge.id)
     if parent and parent.flow == flow_of(fields) then
       parent.need = parent.need - (fires and 1 or -1)
-      set_parent(keys, edge.id, parent.need, parent.flow)
+      set_parent(keys, edge.id, parent)
       if parent.need <= 0 then start_soon(keys, edge.id) end
     elseif one and one.flow == flow_of(fields) then
       local may, dooms, change = may_start(one), not success and edge.policy ~= 'c', fires and 1 or -1

@@ -3,8 +3,9 @@
 -- ARGV group, limit
 -- Returns the ms until the next look (-1 if nothing is delayed or expires), the ms until the next schedule is due (-1
 -- if there is none), 1 if a gate has room and a line, or a fair line has stalled, then the ids that are due, those
--- of tasks that have expired, each after a '!', and some of those that wait for others of their flow, each after a '?',
--- if it is time to look at them. What cannot be an id is removed: another program has put it there.
+-- of tasks that have expired, each after a '!', and, if it is time to look at them, some of those that wait for others
+-- of their flow, each after a '?', and some of those that are suspended until an event or their children, each after a
+-- '+'. What cannot be an id is removed: another program has put it there.
 local now, limit = int(now_ms()), tonumber(ARGV[2])
 local looked = limit > 0 and limit + 2 or 0 -- TURN and EXPIRY may be among them
 local due = call('ZRANGEBYSCORE', KEYS[DELAYED], '-inf', now, 'LIMIT', 0, looked)
@@ -37,14 +38,20 @@ if has_turns == 0 and type(heads) == 'table' and #heads > 0 then has_turns = 1 e
 for _, id in ipairs(due) do
   if id == EXPIRY then look_at_expiries() end
   if id == LOOK then
-    local some, waiting = try_call('HRANDFIELD', KEYS[DEPENDENTS], 2 * HEADS, 'WITHVALUES'), {}
+    local some, waiting, suspended = try_call('HRANDFIELD', KEYS[DEPENDENTS], 2 * HEADS, 'WITHVALUES'), {}, {}
     for number = 1, some.err and 0 or #some, 2 do
-      local has_started = string.sub(some[number + 1], 1, 1) == '-'
-      if not has_started and #waiting < HEADS / 4 then waiting[#waiting + 1] = some[number] end
+      local name, has_started = some[number], string.sub(some[number + 1], 1, 1) == '-'
+      if has_started or #waiting + #suspended >= HEADS / 4 then -- not this one
+      elseif string.sub(name, 1, 1) == '+' then
+        suspended[#suspended + 1] = string.sub(name, 2)
+      else
+        waiting[#waiting + 1] = name
+      end
     end
     if some.err or #some == 0 then call('ZREM', KEYS[DELAYED], LOOK) end
     call('ZADD', KEYS[DELAYED], 'XX', int(now + LOOK_MS), LOOK)
     add_ids(waiting, '?')
+    add_ids(suspended, '+')
   end
 end
 

@@ -96,7 +96,10 @@ local function suspend(one, task, fields)
     call('ZADD', keys[DELAYED], int(due), one.id)
     hasten(keys[DELAYED], one.id, due - now)
   else
-    set_parent(keys, one.id, math.max(1, one.children), one.children > 0 and flow or '*')
+    local parent = {need = math.max(1, one.children), flow = one.children > 0 and flow or '*', numbers = ''}
+    if one.first then parent.numbers = ' ' .. int(one.first) .. ' ' .. int(one.last) end
+    set_parent(keys, one.id, parent)
+    call('ZADD', keys[DELAYED], 'NX', int(now + LOOK_MS), LOOK)
   end
   set_place(one.key, due > 0 and 'd' or 'w', task.more, entry)
   if had then leave_gates(keys, one.id, fields, had) end
@@ -113,6 +116,19 @@ local function is_child(one, fields)
     if edge.id == one.id and edge.policy == 'c' and unpacked({'packed', one.record})[2] == flow then return true end
   end
   return false
+end
+
+-- Note the lowest and the highest number of its children: none, if there is one without, or if not all follow-ups have
+-- one of these.
+local function note_children(one, ids, follow_ups)
+  local flow, first, last = unpacked({'packed', one.record})[2], math.huge, -1
+  for _, id in ipairs(ids) do
+    local prefix, digits = string.match(id, '^(.*)%.(%d+)$')
+    local number = prefix == flow and #digits <= 7 and tonumber(digits)
+    if not number then return end
+    first, last = math.min(first, number), math.max(last, number)
+  end
+  if #ids > 0 and last - first < follow_ups then one.first, one.last = first, last end
 end
 
 -- one: the item; task: as `task_at` has found it
@@ -179,6 +195,7 @@ local function settle_next()
   one.key, one.raw, one.verdict, one.detail = KEYS[next_key], ARGV[arg + 4] == '1', ARGV[arg + 5], ARGV[arg + 6]
   one.record, one.ttl, one.made = ARGV[arg + 7], ARGV[arg + 8], ARGV[arg + 9] == '1'
   one.children = 0
+  local children = {}
   local apart, task = nil, nil
   local expires = one.verdict == 'retry' and string.find(ARGV[arg + 4], 'b', 1, true)
   if one.verdict == 'fail' or expires or one.verdict == 'done' and tonumber(one.ttl) < DEDUPE_MS then
@@ -204,11 +221,13 @@ local function settle_next()
         local count = tonumber(ARGV[arg + 2])
         if accepted and call('EXISTS', KEYS[next_key]) == 0 then
           local fields = slice(ARGV, arg + 3, count)
-          if one.verdict == 'suspend' and is_child(one, fields) then one.children = one.children + 1 end
+          if one.verdict == 'suspend' and is_child(one, fields) then children[#children + 1] = ARGV[arg] end
           put_new(keys, KEYS[next_key], ARGV[arg], fields, tonumber(ARGV[arg + 1]), soon)
         end
         arg, next_key = arg + 3 + count, next_key + 1
       end
+      one.children = #children
+      note_children(one, children, follow_ups)
       if accepted then apply(one, task, apart) end
     end)
   end

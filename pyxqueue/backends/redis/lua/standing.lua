@@ -1,12 +1,13 @@
--- Whether some tasks that come before a dependent one may still fire their edges.
+-- Whether some tasks that come before a dependent one, or children of a suspended one, may still fire their edges.
 -- KEYS the keys of the group, then the task key of each id
 -- ARGV group, the id of the dependent task, ids of those before it
 -- Returns what is noted of the dependent task ('' if it does not wait for what has been stored), 1 if one of the others
 -- has not ended, then an id: of one that is in no place any more, so that its edges have never fired; '' if there is
 -- none.
 local keys, group, waiting, lost = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], ARGV[2], ''
-local one = dependent_at(keys, waiting)
-if not one or one.has_started or one.absent > 0 or may_start(one) then return {'', 0, ''} end
+local parent, one = parent_at(keys, waiting), dependent_at(keys, waiting)
+if parent and parent.need <= 0 then return {'', 0, ''} end
+if not parent and (not one or one.has_started or one.absent > 0 or may_start(one)) then return {'', 0, ''} end
 
 -- The policy of the edge from a task that has ended to the dependent one; nil if its message is gone.
 local function policy_of(task)
@@ -28,4 +29,4 @@ for item = 3, #ARGV do
   if goes_on then return {'', 1, ''} end
   if is_lost and lost == '' then lost = ARGV[item] end
 end
-return {call('HGET', keys[DEPENDENTS], waiting), 0, lost}
+return {call('HGET', keys[DEPENDENTS], parent and '+' .. waiting or waiting), 0, lost}
