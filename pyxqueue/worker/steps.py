@@ -16,14 +16,15 @@ from ..errors import (
     BrokerUnavailableError,
     CancelRequested,
     ConfigurationError,
-    DependencyFailedError,
     EventTimeoutError,
     PayloadTooLargeError,
     PyxqueueError,
+    SerializationError,
     TaskSuspended,
+    UnknownTaskError,
 )
 from ..ids import new_id
-from ..model.flows import DEPENDENCY_FAILED, OnFailure, edge_text
+from ..model.flows import OnFailure, edge_text
 from ..model.message import (
     FLOW_VERSION,
     LeaseStatus,
@@ -148,7 +149,7 @@ class JobSteps:
             )
         if begun < count:
             self._start(name, flow, count, calls[begun : begun + MANY], begun)
-        values = [self._result(record) for record in self._records([f"{flow}.{number}" for number in range(count)])]
+        values = [self._result(end) for end in self._ends([f"{flow}.{number}" for number in range(count)])]
         failed = next((one for one in values if isinstance(one, PyxqueueError)), None)
         if failed is None:
             self._keep_results(name, values)
@@ -314,32 +315,39 @@ class JobSteps:
         edge = edge_text(OnFailure.CONTINUE, self.message.id)
         return evolve(child.message, flow=flow, successors=(edge,), v=FLOW_VERSION)
 
-    def _records(self, ids: Sequence[str]) -> Iterator[Record]:
-        """Return the records of its tasks. If one of them has been retried and runs again, the task waits."""
+    def _ends(self, ids: Sequence[str]) -> Iterator[Record | UnknownTaskError]:
+        """Return the records of its tasks, with an error for one that is gone. If one of them has been retried and runs
+        again, the task waits."""
         backend = cast("Backend", self.store)
         for start in range(0, len(ids), MANY):
             page = ids[start : start + MANY]
-            records = self._insist(lambda page=page: backend.wait(page, 0))  # type: ignore[misc]
-            missing = [task_id for task_id, record in zip(page, records, strict=True) if record is None]
+            records = dict(zip(page, self._insist(partial(backend.wait, page, 0)), strict=True))
+            missing = [task_id for task_id in page if records[task_id] is None]
             infos = self._insist(partial(backend.show, missing)) if missing else ()
-            for task_id, info in zip(missing, infos, strict=True):
-                if info is not None and not info.status.ended:
-                    self._suspend(due_ms=self._now() + _LOOK_AGAIN)
-                text = f"the result of task {task_id}, which it gathers, is gone: it has expired or was deleted"
-                raise DependencyFailedError(DEPENDENCY_FAILED, text, task_id=self.message.id)
-            yield from (record for record in records if record is not None)
+            if any(info is not None and not info.status.ended for info in infos):
+                self._suspend(due_ms=self._now() + _LOOK_AGAIN)
+            if ended := [info.id for info in infos if info is not None]:  # perhaps since the first look
+                records |= zip(ended, self._insist(partial(backend.wait, ended, 0)), strict=True)
+            yield from (records[task_id] or _gone(task_id) for task_id in page)
 
-    def _result(self, record: Record) -> Any:
+    def _result(self, end: Record | UnknownTaskError) -> Any:
+        if isinstance(end, UnknownTaskError):
+            return end
         codec = self.keeper.codec
-        return codec.open_result(record) if record.status is TaskStatus.SUCCESS else codec.end_error(record)
+        return codec.open_result(end) if end.status is TaskStatus.SUCCESS else codec.end_error(end)
 
     def _keep_results(self, name: str, values: list[Any]) -> None:
-        """Store the results, so that they outlive the records; not if they are too large."""
+        """Store the results, so that they outlive the records; not if they are too large, or of another serializer."""
         try:
             data = self._value("results", name, values)
-        except (PayloadTooLargeError, ConfigurationError):
+        except (SerializationError, ConfigurationError):
             return
         self._save({f"results:{name}": data})
+
+
+def _gone(task_id: str) -> UnknownTaskError:
+    text = f"the result of task {task_id}, which it gathers, is gone: it has expired or was deleted"
+    return UnknownTaskError(text)
 
 
 def _too_late(name: str) -> EventTimeoutError:

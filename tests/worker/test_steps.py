@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -23,9 +23,11 @@ from pyxqueue import (
 )
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
 from pyxqueue.clock import FakeClock
+from pyxqueue.codec import Codec
 from pyxqueue.eager.backend import NoInterrupter
 from pyxqueue.errors import CancelRequested
 from pyxqueue.inflight import InFlightTable
+from pyxqueue.model.message import Record
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.split import SplitBackend
 from pyxqueue.testing import Fault, FaultyBroker, drain
@@ -367,6 +369,69 @@ def test_gather_waits_for_the_store(place: Place) -> None:
     with pytest.raises(TaskError, match="which it gathers, is gone"):
         handle.get(0)
     assert len(faulty.history) == 2
+
+
+def test_a_deleted_child_is_an_error_in_its_place(place: Place) -> None:
+    """`gather` raises it, or returns it beside the results of the others."""
+
+    def child(number: int) -> int:
+        if number == 1:
+            place.backend.delete([one.id for one in place.backend.tasks()[0] if one.id.endswith(".1")])
+        return number
+
+    def order(errors_too: bool) -> list[str]:
+        calls = [task.of(number) for number in (1, 2)]
+        got = current_task().gather("both", calls, return_exceptions=errors_too)
+        return [type(one).__name__ for one in got]
+
+    task, parent = place.task(child), place.task(order)
+    kind, strict = parent(True), parent(False)
+    place.work()
+    assert kind.get(0) == ["int", "UnknownTaskError"]
+    with pytest.raises(TaskError, match=r"UnknownTaskError: the result of task .*\.1, which it gathers, is gone"):
+        strict.get(0)
+
+
+class LooksEarly(MemoryBackend):
+    """The first look for records is before the tasks have ended."""
+
+    looks = 0
+
+    def wait(self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None) -> Sequence[Record | None]:
+        self.looks += 1
+        return [None] * len(ids) if self.looks == 1 else super().wait(ids, timeout_ms, least)
+
+
+def test_a_child_may_end_while_the_task_looks(place: Place) -> None:
+    """One that was retried ends between the look for its record and the one for its state: its result is there."""
+
+    def child(number: int) -> int:
+        return number
+
+    def order() -> list[int]:
+        return current_task().gather("both", [task.of(number) for number in (1, 2)])
+
+    task = place.task(child)
+    handle = place.task(order)()
+    place.work(LooksEarly(place.store, OPTIONS))
+    assert handle.get(0) == [1, 2]
+
+
+def test_results_of_another_serializer(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the queue reads and does not write is not stored as a step, and returned all the same."""
+    monkeypatch.setattr(Codec, "open_result", lambda _codec, _record: {"made with pickle": object})
+
+    def child() -> int:
+        return 1
+
+    def order() -> int:
+        return len(current_task().gather("one", [task.of()])[0])
+
+    task = place.task(child)
+    handle = place.task(order)()
+    place.work()
+    monkeypatch.undo()
+    assert handle.get(0) == 1
 
 
 def test_async_tasks_on_a_loop(place: Place) -> None:
