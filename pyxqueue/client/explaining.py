@@ -100,7 +100,7 @@ def _limited(one: Situation) -> str:
     paused = limits.paused() if isinstance(limits, LimitPausing) else ()
     if found := [text for text in paused_names(one.info.gate) if text in paused]:
         limit, _, key = found[0].partition("/")
-        by_name = f"limit={limit!r}" + (f", key={key!r}" if key else "")
+        by_name = f"limit={quoted(limit)}" + (f", key={quoted(key)}" if key else "")
         options = f"--limit {limit}" + (f" --key {key}" if key else "")
         return f"the limit {found[0]} is paused: admin.resume({by_name}) or `pyxqueue resume {options}` lets it go on"
     if is_rate(one.info.gate):

@@ -44,7 +44,8 @@ PAUSED = "the queue is paused: admin.resume() or `pyxqueue resume` lets it go on
 
 def name_paused(name: str) -> str:
     """Return why no task of this name starts."""
-    return f"the task {name} is paused: admin.resume(task={name!r}) or `pyxqueue resume --task {name}` lets it go on"
+    how = f"admin.resume(task={quoted(name)}) or `pyxqueue resume --task {name}`"
+    return f"the task {name} is paused: {how} lets it go on"
 
 
 def _blocked(gate: str) -> str:
