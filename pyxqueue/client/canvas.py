@@ -71,7 +71,7 @@ class chain(Canvas):  # noqa: N801 - the name that users know
         return last
 
 
-class group(Canvas):  # noqa: N801
+class group(Canvas):  # noqa: N801 - as above
     """Calls beside each other. The result is the list of their results."""
 
     def __init__(self, *steps: Step | Iterable[Step]) -> None:
@@ -96,7 +96,7 @@ class group(Canvas):  # noqa: N801
     enqueue = __call__
 
 
-class chord(Canvas):  # noqa: N801
+class chord(Canvas):  # noqa: N801 - as above
     """A group, which may be empty, and a call that gets the results of all its tasks as its first argument."""
 
     def __init__(self, header: group | Iterable[Step], body: TaskCall[Any]) -> None:

@@ -559,5 +559,5 @@ def _found(  # noqa: PLR0917 - what a pickle has
     module: str, queue: str, flow_id: str, parts: Sequence[Part], ends: Sequence[Part], lists: bool
 ) -> FlowResult:
     """Return the handle that was pickled with these values."""
-    producer: Producer = load(module, queue)._producer  # noqa: SLF001
+    producer: Producer = load(module, queue)._producer  # noqa: SLF001 - the queue's own, as the handle had it
     return FlowResult(producer, flow_id, parts, ends, lists=lists)

@@ -60,6 +60,12 @@ QUEUE_HABITS: Mapping[str, str] = {
     **_each("length size count depth", "queue.admin.info().depth"),
     **_each("cancel cancel_task revoke", "queue.admin.cancel(id), or `pyxqueue cancel`"),
     **_each("retry requeue", "queue.admin.retry(id), or `pyxqueue retry`"),
+    **_each(
+        "signal send_signal raise_event emit notify", "an event for one task: queue.send_event(task_id, name, value)"
+    ),
+    **_each(
+        "step checkpoint sleep wait_for_event", "inside a task: current_task().step(...), .sleep(...), .wait_event(...)"
+    ),
     **_each("info workers groups failed tasks delete remove_group queues", "it is a method of queue.admin"),
 }
 RESULT_HABITS: Mapping[str, str] = {

@@ -202,7 +202,7 @@ def rage(url: str, stream: str, folder: Path, lives: int, seed: int) -> None:
 
         def over() -> bool:
             depth = backend.depth()
-            return depth.ready + depth.in_flight + depth.delayed + depth.blocked == 0
+            return depth.waiting + depth.in_flight == 0
 
         command = [sys.executable, "-W", "error", "-m", "tests.processes.produced_producer"]
         programs = [
