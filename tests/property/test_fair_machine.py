@@ -78,6 +78,8 @@ class Lines:
     standing: dict[str, Flow] = field(factory=dict)
     """By id, in the order of each line."""
     spans: dict[tuple[Flow, Flow], Span] = field(factory=dict)
+    gaps: set[Flow] = field(factory=set)
+    """The flows of which a task left undrawn while they wait: its place in the order stays empty (F1)."""
 
     def see(self, shown: Sequence[tuple[str, Flow]], gone: set[str]) -> None:
         """`shown`: who stands in the lines now; `gone`: who left them without being drawn."""
@@ -90,15 +92,17 @@ class Lines:
             drawn = [one for one in before if one in left]
             rest = [one for one in before if one not in gone]
             assert drawn == rest[: len(drawn)], f"{drawn} were drawn, and these were first: {rest}"
-        for one in self.standing:
-            if one in gone:
-                self.forget(self.standing[one])
+        self.gaps |= {flow for one, flow in self.standing.items() if one in gone}
+        for flow in self.gaps:
+            self.forget(flow)
         for one in left:
             self.draw(one)
         self.standing = now
         waiting = set(now.values())
-        self.spans = {pair: span for pair, span in self.spans.items() if waiting.issuperset(pair)}
-        for pair in combinations(sorted(waiting), 2):
+        self.gaps &= waiting
+        judged = waiting - self.gaps
+        self.spans = {pair: span for pair, span in self.spans.items() if judged.issuperset(pair)}
+        for pair in combinations(sorted(judged), 2):
             if pair[0][0] == pair[1][0]:
                 self.spans.setdefault(pair, Span())
 
@@ -168,6 +172,14 @@ class FairMachine(RuleBasedStateMachine):
         if again:
             assert list(self.backend.enqueue(new)) == [False] * count
         self.look()
+
+    @rule(first=st.sampled_from("abcd"), second=st.sampled_from("abcd"))
+    def come_later(self, first: str, second: str) -> None:
+        """Some tasks of a tenant are drawn before another one comes."""
+        self.enqueue(first, 6, 0, 0, False)
+        self.claim("one", 4, False)
+        self.enqueue(second, 6, 0, 0, False)
+        self.claim("one", 4, False)
 
     @rule(consumer=st.sampled_from(CONSUMERS), limit=st.integers(1, 4), lost=st.sampled_from([False, False, True]))
     def claim(self, consumer: str, limit: int, lost: bool) -> None:
