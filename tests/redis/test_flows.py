@@ -345,3 +345,13 @@ def test_a_suspended_task_was_taken_out_by_hand(backend: RedisBackend, client: A
     assert record is not None
     assert record.status is TaskStatus.FAILURE
     assert client.exists(key(stream_key, "dependents"), key(stream_key, "delayed")) == 0
+
+
+def test_what_others_write_of_a_suspended_task_stops_no_look(
+    backend: RedisBackend, client: Any, stream_key: str
+) -> None:
+    """It cannot be read, so the children are not looked at."""
+    gather(backend, ["F.0"])
+    client.hset(key(stream_key, "dependents"), "+p", b"1 \xff 0 0")
+    look(backend, client, stream_key)
+    assert shown(backend, "p").waits_for == 1
