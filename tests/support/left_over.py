@@ -22,8 +22,9 @@ ROWS = {
     "fields": f"SELECT count(*) FROM task WHERE place NOT IN ({KEPT}) AND fields IS NOT NULL",
     **{
         table: f"SELECT count(*) FROM {table}"
-        for table in ("lock", "gate", "gated", "gate_limit", "rate", "flow", "fair")
+        for table in ("lock", "gate", "gated", "gate_limit", "rate", "flow", "fair", "parent")
     },
+    "steps": f"SELECT count(*) FROM step WHERE seq NOT IN (SELECT seq FROM task WHERE place = {FAILED})",
     "dependent": f"SELECT count(*) FROM dependent WHERE seq NOT IN (SELECT seq FROM task WHERE place = {FAILED})",
 }
 """In SQLite, what is counted."""
