@@ -422,8 +422,9 @@ def test_a_producer_is_killed_at_each_statement(site: Site, monkeypatch: pytest.
     die_at_statements(site, monkeypatch, 1)
 
 
-def die_at_random(site: Site, count: int, seed: int) -> None:
-    """Kill producers at random moments while workers, which are killed too, run what they store."""
+def die_at_random(site: Site, count: int, seed: int) -> int:
+    """Kill producers at random moments while workers, which are killed too, run what they store. Returns how many tasks
+    were left without all of those before them."""
     with storm(site, kills=count // 4) as it:
         with producers(site, "random", count, seed) as program:
             it.until(lambda: program.poll() is not None, "the producers have ended", 60 + count)
@@ -432,12 +433,14 @@ def die_at_random(site: Site, count: int, seed: int) -> None:
         end_all(site, it.queue, flows, lambda look, what: it.until(look, what, 60 + count))
         check(flows, it.log, it.killed)
         check_settled_once(it.log)
-        assert check_words(flows) > 0
+        assert flows
+        return check_words(flows)
 
 
 @pytest.mark.timeout(180)
 def test_producers_are_killed(site: Site) -> None:
-    """Twelve of them, two at once."""
+    """Twelve of them, two at once. Whether one of them dies between two parts of a flow is left to chance here; some
+    do among those that are killed at statements."""
     die_at_random(site, 12, seed=4)
 
 
@@ -445,4 +448,4 @@ def test_producers_are_killed(site: Site) -> None:
 @pytest.mark.timeout(1800)
 def test_producers_are_killed_for_long(site: Site) -> None:
     """Four hundred of them."""
-    die_at_random(site, 400, seed=5)
+    assert die_at_random(site, 400, seed=5) > 0
