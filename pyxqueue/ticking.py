@@ -96,7 +96,9 @@ class Ticker:
         for _ in range(_TRIES):
             (old,) = self.store.get([schedule_id])
             if old is None and schedule_id in self.store.ids():
-                raise unreadable(schedule_id)
+                (old,) = self.store.get([schedule_id])  # another program may have made it between the two looks
+                if old is None:
+                    raise unreadable(schedule_id)
             new = change(old)
             if new is None:
                 return old

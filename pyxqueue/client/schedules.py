@@ -106,7 +106,7 @@ class Schedules:
         keeper = self._keeper()
         while (old := keeper.get([schedule_id])[0]) is not None:
             keeper.change(ScheduleChange(schedule_id, old.mark, None))
-        if schedule_id in keeper.ids():
+        if schedule_id in keeper.ids() and keeper.get([schedule_id])[0] is None:  # else another program has made it
             raise unreadable(schedule_id)
 
     def trigger(self, schedule_id: str) -> AsyncResult[Any]:

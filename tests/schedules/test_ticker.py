@@ -552,3 +552,21 @@ def test_a_schedule_that_cannot_be_read(world: World) -> None:
         ticker.declare([schedule(), schedule("t")])
 
     assert world.schedules.ids() == ["s", "t"]
+
+
+def test_a_schedule_that_another_program_makes_meanwhile(world: World) -> None:
+    """It is changed as any other: it is not damaged."""
+
+    class Busy(FaultySchedules):
+        def get(self, ids: Sequence[str]) -> Sequence[Schedule | None]:
+            found = super().get(ids)
+            if found == [None]:
+                world.upsert(schedule())
+            return found
+
+    ticker = world.ticker(Busy(world.schedules))
+
+    seen = list[Schedule | None]()
+
+    assert ticker.alter("s", seen.append) == world.get()
+    assert seen == [world.get()]

@@ -118,3 +118,23 @@ def test_the_same_library_may_open_it_too(
     assert backend.depth().ready == 1
     app.execute("ROLLBACK")
     assert backend.enqueue([Message("second", "kit.job")]) == [True]
+
+
+class Closing:
+    """A connection of apsw that is closed in another thread while its files are asked for."""
+
+    def db_names(self) -> list[str]:
+        return ["main"]
+
+    def db_filename(self, _: str) -> None:
+        return None
+
+
+def test_a_connection_of_apsw_that_is_being_closed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no file open any more."""
+    file.touch()
+    found = file.stat()
+    monkeypatch.setattr(importlib.import_module("apsw"), "connections", lambda: [Closing()])
+
+    with file.open("rb"), pytest.raises(ConfigurationError, match="with another library than apsw"):
+        libraries.refuse_other_library(str(file), (found.st_dev, found.st_ino), "apsw")

@@ -113,8 +113,9 @@ def _descriptors_of(inode: Inode) -> list[int]:
 def _files_of_apsw() -> list[str]:
     """What all connections of apsw in this process have open, if it was loaded at all."""
     apsw = sys.modules.get("apsw")
-    names = []
+    names: list[str] = []
     for connection in getattr(apsw, "connections", list)():
         with suppress(Exception):  # it may just be closing, or be busy in another thread
-            names += [connection.db_filename(name) for name in connection.db_names()]
+            files = [connection.db_filename(name) for name in connection.db_names()]
+            names += filter(None, files)  # it is None for one that is closed meanwhile
     return names
