@@ -9,17 +9,14 @@ everything is settled, nothing is left (F4).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Sequence
 from itertools import combinations
 from typing import ClassVar
 
 import pytest
-import redis
 from attrs import define, field
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from pyxqueue.model.message import (
     FLOW_VERSION,
@@ -37,16 +34,13 @@ from pyxqueue.model.message import (
 )
 from pyxqueue.model.priorities import class_of
 from pyxqueue.protocols import fair_lines_of
-from pyxqueue.testing.contract import Harness
 from pyxqueue.testing.contract.steps import job
-from pyxqueue.testing.memory import MemoryHarness
 from pyxqueue.testing.servers import ServerKind
 from tests.contract.wrong import PLANTED
 
 from ..conftest import Servers, kinds_to_test
+from ..support.machines import MakeHarness, in_file, in_memory, on_fakeredis, on_server, run
 from ..support.planted import assert_found
-from ..support.redis_harness import RedisHarness, fake_client
-from ..support.sqlite_harness import SQLiteHarness
 
 DELAY = 600_000
 """Much longer than a run takes, since the clock of a server goes on by itself."""
@@ -124,7 +118,7 @@ class Lines:
 class FairMachine(RuleBasedStateMachine):
     """Does things to a store, and looks at it after each."""
 
-    make_harness: ClassVar[Callable[[], AbstractContextManager[Harness]]]
+    make_harness: ClassVar[MakeHarness]
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,7 +178,7 @@ class FairMachine(RuleBasedStateMachine):
     @rule(consumer=st.sampled_from(CONSUMERS), limit=st.integers(1, 4), lost=st.sampled_from([False, False, True]))
     def claim(self, consumer: str, limit: int, lost: bool) -> None:
         """`lost`: the reply does not arrive, and the tasks are held by nobody who knows."""
-        ready, paused = self.backend.depth().ready, self.backend.is_paused()  # type: ignore[attr-defined] # each can be paused
+        ready, paused = self.backend.depth().ready, self.backend.is_paused()
         found = self.backend.claim(consumer, limit, 0)
         assert found or not ready or paused, f"a claim returned nothing of {ready}"
         assert not found or not paused
@@ -233,7 +227,7 @@ class FairMachine(RuleBasedStateMachine):
 
     @rule(paused=st.booleans())
     def pause(self, paused: bool) -> None:
-        (self.backend.pause if paused else self.backend.resume)()  # type: ignore[attr-defined] # each can be paused
+        (self.backend.pause if paused else self.backend.resume)()
         self.look()
 
     # -- what must hold
@@ -272,7 +266,7 @@ class FairMachine(RuleBasedStateMachine):
         assert self.backend.depth().ready >= len(shown)
 
     def drain(self) -> None:
-        self.backend.resume()  # type: ignore[attr-defined] # each can be paused
+        self.backend.resume()
         for consumer in CONSUMERS:
             self.backend.release(consumer, [])
         self.harness.advance(2 * DELAY)
@@ -286,16 +280,9 @@ class FairMachine(RuleBasedStateMachine):
         assert self.fair_lines.tenants(9) == []
 
 
-def run(make: Callable[[], AbstractContextManager[Harness]], examples: int, steps: int = 30) -> None:
-    machine = type("Machine", (FairMachine,), {"make_harness": staticmethod(make)})
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
-    )
-
-
 def test_memory() -> None:
     """The backend in memory."""
-    run(lambda: nullcontext(MemoryHarness()), 20)
+    run(FairMachine, in_memory, 20, 30)
 
 
 FOUND = ["EqualWeights", "SavesUp", "ChargesNewcomers", "DrawnTwice", "NewestFirst", "KeepsTenants"]
@@ -309,30 +296,28 @@ def test_a_wrong_backend_is_found(name: str) -> None:
 
 def test_sqlite() -> None:
     """A file."""
-    run(lambda: closing(SQLiteHarness()), 4)
+    run(FairMachine, in_file, 4, 30)
 
 
 def test_fakeredis() -> None:
     """The scripts of Redis in a server in this process."""
-    run(lambda: closing(RedisHarness(fake_client())), 2)
+    run(FairMachine, on_fakeredis, 2, 30)
 
 
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_a_server(kind: ServerKind, servers: Servers) -> None:
     """A real server."""
-    url = servers(kind).url
-    run(lambda: closing(RedisHarness(redis.Redis.from_url(url))), 3)
+    run(FairMachine, on_server(servers(kind).url), 3, 30)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_a_server_for_long(kind: ServerKind, servers: Servers) -> None:
     """Many more and longer sequences."""
-    url = servers(kind).url
-    run(lambda: closing(RedisHarness(redis.Redis.from_url(url))), 400, 80)
+    run(FairMachine, on_server(servers(kind).url), 400, 80)
 
 
 @pytest.mark.soak
 def test_sqlite_for_long() -> None:
     """Many more and longer sequences."""
-    run(lambda: closing(SQLiteHarness()), 400, 80)
+    run(FairMachine, in_file, 400, 80)

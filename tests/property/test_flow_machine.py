@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
-import redis
 from attrs import define, field
 
 from pyxqueue.model.flows import OnFailure, edge_text
@@ -20,11 +19,8 @@ from pyxqueue.testing.contract.steps import decided, defer, done, fail, job, ret
 from pyxqueue.testing.memory import MemoryHarness
 from tests.contract.wrong import PLANTED, Wrong
 
-from ..conftest import Servers
-from ..support.redis_harness import RedisHarness
-from ..support.sqlite_harness import SQLiteHarness
+from ..support.machines import MakeHarness
 
-MakeHarness = Callable[[], AbstractContextManager[Harness]]
 Edges = dict[tuple[str, str], OnFailure]
 DELAY, STEP = 15_000, 16_000
 """In ms: longer than a walk takes where the clock goes on by itself, and shorter than a lease."""
@@ -215,15 +211,6 @@ def walk(make: MakeHarness, seed: int, flows: int) -> None:
                 one.compare()
             one.finish()
             one.compare()
-
-
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def make(request: pytest.FixtureRequest, servers: Servers) -> MakeHarness:
-    if request.param == "memory":
-        return lambda: nullcontext(MemoryHarness())
-    if request.param == "sqlite":
-        return lambda: closing(SQLiteHarness())
-    return lambda: closing(RedisHarness(redis.Redis.from_url(servers("valkey").url)))
 
 
 @pytest.mark.parametrize("seed", range(2))

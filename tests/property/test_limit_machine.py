@@ -8,15 +8,12 @@ they had to wait. At the end, when everything is settled, nothing is left.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
-import redis
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from pyxqueue.model.limits import limit_of
 from pyxqueue.model.message import (
@@ -31,16 +28,13 @@ from pyxqueue.model.message import (
     TaskStatus,
     Verdict,
 )
-from pyxqueue.testing.contract import Harness
 from pyxqueue.testing.contract.steps import gated, limited, tokens
-from pyxqueue.testing.memory import MemoryHarness
 from pyxqueue.testing.servers import ServerKind
 from tests.contract.wrong import PLANTED
 
 from ..conftest import Servers, kinds_to_test
+from ..support.machines import MakeHarness, in_file, in_memory, on_fakeredis, on_server, run
 from ..support.planted import assert_found
-from ..support.redis_harness import RedisHarness, fake_client
-from ..support.sqlite_harness import SQLiteHarness
 
 DELAY = 600_000
 """Much longer than a run takes, since the clock of a server goes on by itself."""
@@ -55,7 +49,7 @@ verdicts = st.sampled_from([Done(), Done(), Retry(), Retry(DELAY), Defer(), Defe
 class LimitMachine(RuleBasedStateMachine):
     """Does things to a store, and looks at it after each."""
 
-    make_harness: ClassVar[Callable[[], AbstractContextManager[Harness]]]
+    make_harness: ClassVar[MakeHarness]
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,16 +203,9 @@ def gates_of(info: TaskInfo) -> Sequence[str]:
     return info.readable.gates if info.readable else ()
 
 
-def run(make: Callable[[], AbstractContextManager[Harness]], examples: int, steps: int = 40) -> None:
-    machine = type("Machine", (LimitMachine,), {"make_harness": staticmethod(make)})
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
-    )
-
-
 def test_memory() -> None:
     """The backend in memory."""
-    run(lambda: nullcontext(MemoryHarness()), 60)
+    run(LimitMachine, in_memory, 60, 40)
 
 
 FOUND = [
@@ -239,30 +226,28 @@ def test_a_wrong_backend_is_found(name: str) -> None:
 
 def test_sqlite() -> None:
     """A file."""
-    run(lambda: closing(SQLiteHarness()), 10)
+    run(LimitMachine, in_file, 10, 40)
 
 
 def test_fakeredis() -> None:
     """The scripts of Redis in a server in this process."""
-    run(lambda: closing(RedisHarness(fake_client())), 5)
+    run(LimitMachine, on_fakeredis, 5, 40)
 
 
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_a_server(kind: ServerKind, servers: Servers) -> None:
     """A real server."""
-    url = servers(kind).url
-    run(lambda: closing(RedisHarness(redis.Redis.from_url(url))), 6)
+    run(LimitMachine, on_server(servers(kind).url), 6, 40)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_a_server_for_long(kind: ServerKind, servers: Servers) -> None:
     """Many more and longer sequences."""
-    url = servers(kind).url
-    run(lambda: closing(RedisHarness(redis.Redis.from_url(url))), 600, 80)
+    run(LimitMachine, on_server(servers(kind).url), 600, 80)
 
 
 @pytest.mark.soak
 def test_sqlite_for_long() -> None:
     """Many more and longer sequences."""
-    run(lambda: closing(SQLiteHarness()), 600, 80)
+    run(LimitMachine, in_file, 600, 80)

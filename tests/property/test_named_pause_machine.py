@@ -6,15 +6,12 @@ their limit, nothing is charged; and at the end, after all pauses, everything ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
-import redis
-from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from pyxqueue.model.limits import task_gate
 from pyxqueue.model.message import FLOW_VERSION, Delivery, Done, Message, Retry, Settlement, StartStatus, Verdict
@@ -25,8 +22,8 @@ from pyxqueue.testing.servers import ServerKind
 from tests.contract.wrong import PLANTED
 
 from ..conftest import Servers, kinds_to_test
-from ..support.redis_harness import RedisHarness, fake_client
-from ..support.sqlite_harness import SQLiteHarness
+from ..support.machines import MakeHarness, in_file, in_memory, on_fakeredis, on_server, run
+from ..support.planted import assert_found
 
 NAMES = ("shop.one", "shop.two", "shop.three")
 CONSUMERS = ("one", "two")
@@ -37,7 +34,7 @@ names = st.sampled_from(NAMES)
 class NamedPauseMachine(RuleBasedStateMachine):
     """Does things to a store, and writes down what is paused, held and begun."""
 
-    make_harness: ClassVar[Callable[[], AbstractContextManager[MemoryHarness | SQLiteHarness | RedisHarness]]]
+    make_harness: ClassVar[MakeHarness]
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,33 +145,25 @@ class NamedPauseMachine(RuleBasedStateMachine):
             assert len(self.harness.store.groups(self.harness.stream_key)["cg"].gates) == 0
 
 
-def run(make: Callable[[], AbstractContextManager[Any]], examples: int, steps: int = 60) -> None:
-    machine = type("Machine", (NamedPauseMachine,), {"make_harness": staticmethod(make)})
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
-    )
-
-
 def test_memory() -> None:
     """The backend in memory."""
-    run(lambda: nullcontext(MemoryHarness()), 60)
+    run(NamedPauseMachine, in_memory, 60, 60)
 
 
 def test_sqlite() -> None:
     """A file."""
-    run(lambda: closing(SQLiteHarness()), 6, 40)
+    run(NamedPauseMachine, in_file, 6, 40)
 
 
 def test_fakeredis() -> None:
     """The scripts of Redis in a server in this process."""
-    run(lambda: closing(RedisHarness(fake_client())), 3, 40)
+    run(NamedPauseMachine, on_fakeredis, 3, 40)
 
 
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_a_server(kind: ServerKind, servers: Servers) -> None:
     """A real server."""
-    url = servers(kind).url
-    run(lambda: closing(RedisHarness(redis.Redis.from_url(url))), 4, 40)
+    run(NamedPauseMachine, on_server(servers(kind).url), 4, 40)
 
 
 FOUND = ["APausedNameStarts", "EveryNameIsPaused", "TheLineOfANameIsForgotten", "ATokenIsKeptInThePause"]
@@ -183,26 +172,17 @@ FOUND = ["APausedNameStarts", "EveryNameIsPaused", "TheLineOfANameIsForgotten", 
 @pytest.mark.parametrize("name", FOUND)
 def test_a_wrong_backend_is_found(name: str) -> None:
     """Each wrong backend fails within a few sequences."""
-    wrong = next(one for one in PLANTED if one.name == name and one.law == "L9")
-    machine = type(
-        "Machine", (NamedPauseMachine,), {"make_harness": staticmethod(lambda: nullcontext(wrong.harness()))}
-    )
-    thorough = settings(
-        max_examples=100, stateful_step_count=60, deadline=None, derandomize=True, phases=[Phase.generate]
-    )
-    with pytest.raises(AssertionError):
-        run_state_machine_as_test(machine, settings=thorough)
+    assert_found(NamedPauseMachine, next(one for one in PLANTED if one.name == name and one.law == "L9"), 60)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_a_server_for_long(kind: ServerKind, servers: Servers) -> None:
     """Many more and longer sequences."""
-    url = servers(kind).url
-    run(lambda: closing(RedisHarness(redis.Redis.from_url(url))), 300, 80)
+    run(NamedPauseMachine, on_server(servers(kind).url), 300, 80)
 
 
 @pytest.mark.soak
 def test_sqlite_for_long() -> None:
     """Many more and longer sequences."""
-    run(lambda: closing(SQLiteHarness()), 300, 80)
+    run(NamedPauseMachine, in_file, 300, 80)

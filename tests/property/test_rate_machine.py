@@ -7,15 +7,12 @@ explains, and nothing is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
-import redis
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from pyxqueue.model.message import Delivery, Done, Message, Retry, Settlement, StartStatus, Verdict
 from pyxqueue.model.rates import Pace
@@ -25,9 +22,8 @@ from pyxqueue.testing.servers import ServerKind
 from tests.contract.wrong import PLANTED
 
 from ..conftest import Servers, kinds_to_test
+from ..support.machines import MakeHarness, in_file, in_memory, on_fakeredis, on_server, run
 from ..support.planted import assert_found
-from ..support.redis_harness import RedisHarness, fake_client
-from ..support.sqlite_harness import SQLiteHarness
 
 PACES = {"one": Pace(1, 100_000), "five": Pace(10, 500_000, 5), "three": Pace(3, 1_000_000, 3)}
 CONSUMERS = ("one", "two")
@@ -38,7 +34,7 @@ picks = st.integers(0, 30)
 class RateMachine(RuleBasedStateMachine):
     """Does things to a store, and writes down what begins."""
 
-    make_harness: ClassVar[Callable[[], AbstractContextManager[MemoryHarness | SQLiteHarness | RedisHarness]]]
+    make_harness: ClassVar[MakeHarness]
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,33 +163,25 @@ class RateMachine(RuleBasedStateMachine):
             assert len(self.harness.store.groups(self.harness.stream_key)["cg"].gates) == 0
 
 
-def run(make: Callable[[], AbstractContextManager[Any]], examples: int, steps: int = 60) -> None:
-    machine = type("Machine", (RateMachine,), {"make_harness": staticmethod(make)})
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
-    )
-
-
 def test_memory() -> None:
     """The backend in memory."""
-    run(lambda: nullcontext(MemoryHarness()), 150)
+    run(RateMachine, in_memory, 150, 60)
 
 
 def test_sqlite() -> None:
     """A file."""
-    run(lambda: closing(SQLiteHarness()), 10, 40)
+    run(RateMachine, in_file, 10, 40)
 
 
 def test_fakeredis() -> None:
     """The scripts of Redis in a server in this process."""
-    run(lambda: closing(RedisHarness(fake_client())), 4, 40)
+    run(RateMachine, on_fakeredis, 4, 40)
 
 
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_a_server(kind: ServerKind, servers: Servers) -> None:
     """A real server."""
-    url = servers(kind).url
-    run(lambda: closing(RedisHarness(redis.Redis.from_url(url))), 4, 30)
+    run(RateMachine, on_server(servers(kind).url), 4, 30)
 
 
 FOUND = ["NeverTurnedAway", "RepeatCountsAgain", "BurstOneTooMany", "SavesUp", "TurnedAwayIsCharged", "WaitsForEver"]
@@ -208,18 +196,17 @@ def test_a_wrong_backend_is_found(name: str) -> None:
 @pytest.mark.soak
 def test_memory_for_long() -> None:
     """Many more and longer sequences."""
-    run(lambda: nullcontext(MemoryHarness()), 3_000, 120)
+    run(RateMachine, in_memory, 3_000, 120)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_a_server_for_long(kind: ServerKind, servers: Servers) -> None:
     """Many more and longer sequences."""
-    url = servers(kind).url
-    run(lambda: closing(RedisHarness(redis.Redis.from_url(url))), 300, 80)
+    run(RateMachine, on_server(servers(kind).url), 300, 80)
 
 
 @pytest.mark.soak
 def test_sqlite_for_long() -> None:
     """Many more and longer sequences."""
-    run(lambda: closing(SQLiteHarness()), 300, 80)
+    run(RateMachine, in_file, 300, 80)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import pytest
-import redis
 from attrs import define, field
 
 from pyxqueue import TaskQueue, current_task
@@ -23,19 +22,16 @@ from pyxqueue.inflight import InFlightTable
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import FaultyBroker
 from pyxqueue.testing.contract import Harness
-from pyxqueue.testing.memory import MemoryHarness
 from pyxqueue.worker.executors import Inline
 from pyxqueue.worker.serving import QueueParts
 from pyxqueue.worker.worker import Worker
 from tests.contract.wrong import PLANTED, Wrong
 
-from ..conftest import Servers
+from ..support.machines import MakeHarness
 from ..support.redis_harness import RedisHarness
-from ..support.sqlite_harness import SQLiteHarness
 from ..support.tasks import task_of
 
 T = TypeVar("T")
-MakeHarness = Callable[[], AbstractContextManager[Harness]]
 KINDS = ("step", "step", "step", "sleep", "event", "timeout", "gather", "save", "fail")
 TIMED = ("sleep", "timeout")
 SLEEP, STEP = 15, 16_000
@@ -243,15 +239,6 @@ def walk(make: MakeHarness, seed: int, worlds: int) -> None:
                 chance.choice(acts)()
             world.finish()
             world.check()
-
-
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def make(request: pytest.FixtureRequest, servers: Servers) -> MakeHarness:
-    if request.param == "memory":
-        return lambda: nullcontext(MemoryHarness())
-    if request.param == "sqlite":
-        return lambda: closing(SQLiteHarness())
-    return lambda: closing(RedisHarness(redis.Redis.from_url(servers("valkey").url)))
 
 
 @pytest.mark.parametrize("seed", range(2))
