@@ -416,9 +416,9 @@ def test_what_cannot_be_built_is_refused() -> None:
     refused("waits for task 'nobody', which is not part", lambda flow: flow.add(add, 1, after=["nobody"]))
     refused("two tasks of the flow have the id 'one'", lambda flow: (flow.add(one, 1), flow.add(one, 2)))
     refused("is not part of this flow", lambda flow: flow.add(add, other))
-    refused("'ignore' must be one of 'fail'", lambda flow: flow.add(add, 1, on_failure="ignore"))  # type: ignore[arg-type]
+    refused("'ignore' must be one of 'fail'", lambda flow: flow.add(add, 1, on_failure="ignore"))  # type: ignore[arg-type] # wrong on purpose
     refused("does not take these arguments", lambda flow: flow.add(add, 1, 2, 3), ArgumentError)
-    refused("after= takes several tasks, not one", lambda flow: flow.add(add, 1, after=flow.add(add, 1)))  # type: ignore[arg-type]
+    refused("after= takes several tasks, not one", lambda flow: flow.add(add, 1, after=flow.add(add, 1)))  # type: ignore[arg-type] # wrong on purpose
     refused("after= takes several tasks, not one", lambda flow: flow.add(add, 1, after="one"))
     refused("a dict with the key", lambda flow: flow.add(seen, [{"$result": "x"}]))
 
@@ -439,8 +439,8 @@ def test_tasks_that_cannot_be_in_a_flow_are_refused() -> None:
     refused("a task of another queue", lambda flow: flow.add(elsewhere))
     refused("unique, debounced or throttled", lambda flow: flow.add(only))
     refused("is by customer, which is the result", lambda flow: flow.add(limited, flow.add(add, 1)))
-    refused("is not a task", lambda flow: flow.add(print))  # type: ignore[arg-type]
-    refused("an AsyncResult is not a task", lambda flow: flow.add(add(1)))  # type: ignore[arg-type]
+    refused("is not a task", lambda flow: flow.add(print))  # type: ignore[arg-type] # wrong on purpose
+    refused("an AsyncResult is not a task", lambda flow: flow.add(add(1)))  # type: ignore[arg-type] # wrong on purpose
 
 
 def test_what_is_told_apart_by_a_result_is_refused() -> None:
@@ -669,7 +669,7 @@ def test_an_id_of_a_flow_is_checked() -> None:
     """The ids of its tasks have room behind it."""
     for wrong in ("a b", "", "x" * 63, 5):
         with pytest.raises(ConfigurationError, match=r"flow id .* is not valid: use 1 to 62 characters"):
-            queue.flow(wrong)  # type: ignore[arg-type]
+            queue.flow(wrong)  # type: ignore[arg-type] # wrong on purpose
     with queue.flow("x" * 62) as flow:
         assert flow.add(add, 1).task_id == f"{'x' * 62}.0"
         with pytest.raises(ConfigurationError, match="has 71 characters, the limit is 64: give the flow a shorter id"):

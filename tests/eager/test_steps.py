@@ -331,7 +331,7 @@ def test_an_event_before_and_after_the_wait() -> None:
         return [steps.wait_event("first"), steps.wait_event("second", timeout=HOUR)]
 
     handle = task.with_options(delay=60)  # it has not started when the first event comes
-    global body  # noqa: PLW0603
+    global body  # noqa: PLW0603 - what the task runs
     body = approved
     waiting = handle()
     assert queue.send_event(waiting, "first", {"by": "Ada"}) is EventStatus.STORED
@@ -457,7 +457,7 @@ def test_a_failed_one_may_be_retried() -> None:
     handle = start(order)
     with pytest.raises(TaskError, match="broken"):
         handle.get()
-    failed = [one.id for one in queue.admin.failed().tasks if one.message and one.message.parent == handle.task_id]  # type: ignore[union-attr]
+    failed = [one.id for one in queue.admin.failed().tasks if one.message and one.message.parent == handle.task_id]  # type: ignore[union-attr] # it is readable
     broken = False
     queue.admin.retry(failed)
     queue.admin.retry(handle.task_id)
@@ -481,7 +481,7 @@ def test_what_gather_refuses() -> None:
         with pytest.raises(TaskError, match=said):
             run(lambda call=call: current_task().gather("g", call()))
     with pytest.raises(TaskError, match="takes a list of calls"):
-        run(lambda: asyncio.run(current_task().agather("g", double.of(1))))  # type: ignore[call-overload]
+        run(lambda: asyncio.run(current_task().agather("g", double.of(1))))  # type: ignore[call-overload] # wrong on purpose
 
 
 def test_other_calls_than_before() -> None:
@@ -564,7 +564,7 @@ def test_an_async_step_in_step() -> None:
 
 def test_outside_of_a_worker() -> None:
     """`Task.call` runs the steps and stores nothing; it cannot wait."""
-    global body  # noqa: PLW0603
+    global body  # noqa: PLW0603 - what the task runs
 
     def local() -> Any:
         current_task().save(3)
@@ -572,7 +572,7 @@ def test_outside_of_a_worker() -> None:
 
     body = local
     assert task.call() == (1, 2)
-    body = lambda: current_task().sleep("s", 1)  # noqa: E731
+    body = lambda: current_task().sleep("s", 1)  # noqa: E731 - as the others
     with pytest.raises(ConfigurationError, match="a task can only wait in a worker or in eager mode"):
         task.call()
 

@@ -116,7 +116,7 @@ def node(number: int, fails: Fails, inputs: Sequence[object]) -> int:
     note("start")
     time.sleep(random.Random(number).uniform(0, float(os.environ.get(LONGEST, "0.03"))))  # the work itself
     note("end")
-    if fails == "always" or (fails and not os.path.exists(os.environ[MENDED])):  # noqa: PTH110
+    if fails == "always" or (fails and not os.path.exists(os.environ[MENDED])):  # noqa: PTH110 - a str
         raise ValueError(number)
     return 0 if fails else number + total_of(inputs)
 

@@ -71,7 +71,7 @@ def storm(url: str, folder: Path, *, stream: str, tasks: int, steps: int, seed: 
         assert [tree.stop() for tree in trees] == [0] * TREES
         for handle in handles:
             assert handle.get(timeout=0) == [*range(steps), 3, handle.task_id]
-            kept = queue.stores.backend.load_steps(handle.task_id)  # type: ignore[attr-defined]
+            kept = queue.stores.backend.load_steps(handle.task_id)  # type: ignore[attr-defined] # each store has it
             assert (kept.steps, kept.events) == ({}, {})
     check(lines(log), tasks, steps, len(killed))
     return len(killed)

@@ -244,7 +244,7 @@ def test_what_is_not_an_id_is_refused(queue: TaskQueue, odd: object) -> None:
         queue.admin.task(odd)  # type: ignore[arg-type]
     for act in (queue.admin.flow, queue.admin.retry_flow):
         with pytest.raises(ConfigurationError, match="is not a task id"):
-            act(odd)  # type: ignore[arg-type]
+            act(odd)  # type: ignore[arg-type] # wrong on purpose
     with pytest.raises(ConfigurationError, match="is not a task id"):
         queue.admin.cancel([odd])  # type: ignore[list-item]
 

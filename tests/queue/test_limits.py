@@ -175,7 +175,7 @@ def test_the_lines_of_paused_tasks_are_not_among_the_first_gates() -> None:
     drain(queue)
     one.map([(key,) for key in range(4)])
 
-    assert len(queue.stores.backend.limits().gates(100)) == 9  # type: ignore[attr-defined]
+    assert len(queue.stores.backend.limits().gates(100)) == 9  # type: ignore[attr-defined] # each store has it
     for limit, wanted in ((0, 0), (1, 1), (3, 3), (4, 4), (1_000, 4)):
         assert [gate.name for gate in queue.limits.gates(limit)] == [f"x/{key}" for key in range(wanted)]
 
@@ -216,7 +216,7 @@ def test_eager_tasks_wait_for_a_limit_of_zero() -> None:
         (lambda: Concurrency(-1), r"Concurrency\(-1\): the number must be a whole number of tasks, 0 or more"),
         (lambda: Concurrency(True), "must be a whole number of tasks"),
         (lambda: Concurrency(1, by=()), "must be the name of a parameter"),
-        (lambda: Concurrency(1, by=5), "by=5 must be the name of a parameter"),  # type: ignore[arg-type]
+        (lambda: Concurrency(1, by=5), "by=5 must be the name of a parameter"),  # type: ignore[arg-type] # wrong on purpose
         (lambda: Concurrency(1, name="a/b"), "must be 1 to 200 letters"),
     ],
 )

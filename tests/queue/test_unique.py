@@ -377,7 +377,7 @@ def test_mistakes_are_found_at_decoration(options: dict[str, Any], text: str) ->
         (lambda: Unique(until="never"), "until='never' must be 'finished' or 'started'"),  # type: ignore[arg-type]
         (lambda: Unique(key=7), "key=7 must be a text"),  # type: ignore[arg-type]
         (lambda: Unique(by=[7]), "by=a list must be names of parameters"),  # type: ignore[list-item]
-        (lambda: Unique(by=7), "by=7 must be names of parameters"),  # type: ignore[arg-type]
+        (lambda: Unique(by=7), "by=7 must be names of parameters"),  # type: ignore[arg-type] # wrong on purpose
     ],
 )
 def test_values_are_checked(make: Any, text: str) -> None:

@@ -299,7 +299,7 @@ async def fetch(url: str) -> bytes:
 def steps() -> None:
     task = current_task()
     assert_type(task.step("charge", charge, 1, cents=2), str)
-    task.step("charge", charge, "one")  # type: ignore[arg-type]
+    task.step("charge", charge, "one")  # type: ignore[arg-type] # wrong on purpose
     task.sleep("cool off", timedelta(hours=1))
     assert_type(task.gather("add", [coroutine.of("a"), coroutine.of("b", 2)]), list[bytes])
     assert_type(task.gather("add", [plain.of("a")], return_exceptions=True), list[bytes | PyxqueueError])
@@ -382,6 +382,6 @@ def flows() -> None:
         assert_type(flow.add(plain.of("a"), after=[first, "id"], on_failure="wait"), AsyncResult[bytes])
         assert_type(flow.add(plain, first, after={first: "continue"}), AsyncResult[bytes])
         assert_type(flow.chord([call], plain), AsyncResult[bytes])
-        flow.add(plain, "a", on_failure="never")  # type: ignore[arg-type, unused-ignore]
+        flow.add(plain, "a", on_failure="never")  # type: ignore[arg-type, unused-ignore] # wrong on purpose
     assert_type(flow.result(), FlowResult)
     assert_type(flow.result().infos(), Iterator[TaskInfo | None])

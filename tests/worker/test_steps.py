@@ -173,7 +173,7 @@ def test_a_task_that_was_taken_over_stops(place: Place) -> None:
 @pytest.mark.parametrize("fault", [Fault.LOSE_CALL, Fault.LOSE_REPLY])
 def test_a_step_is_stored_when_the_store_is_back(place: Place, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its function is not called again, and the task does not fail."""
-    monkeypatch.setattr("pyxqueue.worker.steps.time.sleep", lambda _: None)
+    monkeypatch.setattr(Worker, "_backoff", lambda *_: 0.0)  # it calls again at once
     faulty = FaultyBroker(place.backend, [fault, fault, None] * 9, operations={"save_steps", "load_steps"})
 
     def order() -> list[int]:

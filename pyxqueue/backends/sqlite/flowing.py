@@ -37,7 +37,7 @@ _WAIT_AGAIN = f"""UPDATE task SET place = {DEPENDENT}, sort = ?, ord = ?, update
 _READY = f"""UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, due = ?, raw = raw & {~SUSPENDED}
     WHERE seq = ?"""  # noqa: S608 - our own words
 _PARENT = f"""SELECT seq, need, 1 FROM task JOIN parent USING (seq)
-    WHERE task.grp = ? AND task.id = ? AND task.place = {DEPENDENT} AND flow = ?"""  # noqa: S608
+    WHERE task.grp = ? AND task.id = ? AND task.place = {DEPENDENT} AND flow = ?"""  # noqa: S608 - our own words
 _COUNT_CHILDREN = "UPDATE parent SET need = need + ? WHERE seq = ?"
 
 

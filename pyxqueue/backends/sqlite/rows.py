@@ -245,9 +245,9 @@ def with_field(fields: bytes, name: bytes, value: bytes | None) -> bytes:
 def write_field(db: Connection, seq: int, name: bytes, value: bytes | None) -> None:
     """Change a field of the message of a row, wherever that is kept; None: drop the field."""
     for table in ("task", "body"):
-        for (fields,) in db.execute(f"SELECT fields FROM {table} WHERE seq = ?", (seq,)):  # noqa: S608
+        for (fields,) in db.execute(f"SELECT fields FROM {table} WHERE seq = ?", (seq,)):  # noqa: S608 - our own words
             if fields is not None and (changed := with_field(fields, name, value)) != fields:
-                db.execute(f"UPDATE {table} SET fields = ? WHERE seq = ?", (changed, seq))  # noqa: S608
+                db.execute(f"UPDATE {table} SET fields = ? WHERE seq = ?", (changed, seq))  # noqa: S608 - our own words
 
 
 def message_of(row: Row) -> Message | Unreadable:

@@ -211,7 +211,7 @@ class ResumingLaws(Contract):
         here, there = (resumed(backend, "at first") for backend in (one, other))
         suspended(one, here, event="e", steps={"x": b"1"})
         suspended(other, there, event="e", steps={"x": b"2"})
-        L14.same(one.send_event("a", "e", b"3"), EventStatus.STORED, "an event in one group")  # type: ignore[attr-defined]
+        L14.same(one.send_event("a", "e", b"3"), EventStatus.STORED, "an event in one group")  # type: ignore[attr-defined] # each store has it
         resumed(one, "in the group of the event")
         waits(other, "in the other group", event="e")
         L14.same((kept(one), kept(other)), (({"x": b"1"}, {"e": b"3"}), ({"x": b"2"}, {})), "what is kept in each")

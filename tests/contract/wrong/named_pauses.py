@@ -149,5 +149,5 @@ class OneNameResumesAll(MemoryBackend):
             gates = self._queue.join()[0].gates
             if len(gates.paused) < getattr(gates, "most", 0):
                 gates.paused.clear()
-            gates.most = len(gates.paused)  # type: ignore[attr-defined]
+            gates.most = len(gates.paused)  # type: ignore[attr-defined] # of this fault alone
         return super().begin(receipts)
