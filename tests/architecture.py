@@ -34,6 +34,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("supervisor", "core"),
     ("eager",),
     ("client",),
+    ("plugins",),
+    ("dashboard",),
     ("testing", "cli", "__main__", "__init__"),
 )
 """The top-level modules and packages, lowest first. A module may import from its own layer and from those below."""
