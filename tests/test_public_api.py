@@ -194,6 +194,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "(self, ids: TaskId | Iterable[TaskId] | None = None, *, all_failed: bool = False, ended: bool = False, "
             "fresh: bool = False) -> BatchResult"
         ),
+        "statistics": "(self, minutes: int = 60) -> Statistics",
         "task": "(self, task_id: TaskId) -> TaskDetails",
         "tasks": (
             "(self, state: TaskStatus | str | None = None, *, name: str | None = None, after: str = '', "

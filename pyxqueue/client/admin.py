@@ -13,8 +13,19 @@ from ..errors import BrokerError, BrokerUnavailableError, ConfigurationError, Py
 from ..ids import TaskId, id_text
 from ..model.locks import lock_of
 from ..model.message import Message, TaskInfo, TaskStatus
+from ..model.statistics import Statistics
 from ..printable import quoted
-from ..protocols import Backend, HasAbout, HasLocks, HasQueues, HasSteps, LimitPausing, Pausing, limit_pausing_of
+from ..protocols import (
+    Backend,
+    HasAbout,
+    HasLocks,
+    HasQueues,
+    HasStatistics,
+    HasSteps,
+    LimitPausing,
+    Pausing,
+    limit_pausing_of,
+)
 from .explaining import Explanation, explain
 from .flow_view import ShowsFlows
 from .limits import paused_name, paused_tasks
@@ -78,6 +89,20 @@ class Admin(ShowsFlows):
         first = [task_id for consumer in live for task_id in consumer.in_flight[:tasks]]
         found = {info.id: info for info in backend.show(first) if info is not None and info.worker}
         return [WorkerInfo.of(consumer, found) for consumer in sorted(live, key=lambda one: one.name)]
+
+    def statistics(self, minutes: int = 60) -> Statistics:
+        """Return what workers have counted: how runs ended, how long they took, and how long tasks waited, by task.
+
+        It has a slice for each of the last `minutes`, up to 480; of more minutes, one for each span of ten minutes, up
+        to 72 hours. Workers send what they have counted every 10 seconds. Raises `ConfigurationError` if the store
+        keeps no statistics.
+        """
+        if minutes < 1:
+            raise ConfigurationError(f"minutes={minutes} must be 1 or more")
+        backend = self._store.here().backend
+        if not isinstance(backend, HasStatistics):
+            raise ConfigurationError(f"{type(backend).__name__} does not keep statistics")
+        return backend.statistics(minutes)
 
     def task(self, task_id: TaskId) -> TaskDetails:
         """Return the details of a task. Raises `UnknownTaskError` if the store does not know the id."""

@@ -28,6 +28,7 @@ from .pausing import LimitPausing, Pausing, limit_pausing_of
 from .rates import RateStore, rates_of
 from .schedules import Changed, DueSchedules, HasSchedules, ScheduleChange, ScheduleStore, schedules_of
 from .shared import HasSharedClaims, SharedClaims
+from .statistics import HasStatistics
 from .steps import HasSteps
 from .uniqueness import AsyncHasLocks, HasLocks
 
@@ -51,6 +52,7 @@ __all__ = [
     "HasQueues",
     "HasSchedules",
     "HasSharedClaims",
+    "HasStatistics",
     "HasSteps",
     "HasWakeups",
     "Inspector",

@@ -54,6 +54,7 @@ from pyxqueue.client.admin import (
 )
 from pyxqueue.client.schedules import ScheduleHandle
 from pyxqueue.model.message import TaskInfo
+from pyxqueue.model.statistics import Statistics
 
 queue = TaskQueue("typed")
 other = TaskQueue("other")
@@ -247,6 +248,7 @@ def a_queue_is_administered() -> None:
     assert_type(queue.admin.info("eu"), QueueInfo)
     assert_type(queue.admin.queues(limit=5), QueuePage | None)
     assert_type(list(queue.admin.workers()), list[WorkerInfo])
+    assert_type(queue.admin.statistics(minutes=5), Statistics)
     assert_type(queue.admin.task(b"id"), TaskDetails)
     assert_type(queue.admin.tasks("failure", name="mail", after="", limit=10), TaskPage)
     assert_type(queue.admin.tasks(TaskStatus.PENDING), TaskPage)

@@ -18,6 +18,7 @@ from ...model.message import (
     TaskInfo,
     TaskStatus,
 )
+from ...model.statistics import Statistics, StatisticsBatch
 from ...model.steps import EventStatus, Steps
 from ...protocols import StoreOptions, TellExpired
 from .broker import MemoryBroker
@@ -26,6 +27,7 @@ from .inspector import MemoryInspector
 from .limits import MemoryLimits
 from .results import MemoryRecords
 from .schedules import MemorySchedules
+from .statistics import MemoryStatistics
 from .store import MemoryStore, Queue
 from .uniqueness import MemoryUniqueness
 
@@ -55,6 +57,7 @@ class MemoryBackend:
         self._schedules = self.new_schedules(self._queue)
         self._limits = self.new_limits(self._queue)
         self._fair_lines = MemoryFairLines(self._queue)
+        self._statistics = MemoryStatistics(self._queue)
 
     # Broker
 
@@ -182,3 +185,11 @@ class MemoryBackend:
 
     def lock_holders(self, names: Sequence[str]) -> Sequence[str]:
         return self._uniqueness.lock_holders(names)
+
+    # HasStatistics
+
+    def add_statistics(self, batch: StatisticsBatch) -> bool:
+        return self._statistics.add_statistics(batch)
+
+    def statistics(self, minutes: int) -> Statistics:
+        return self._statistics.statistics(minutes)

@@ -11,6 +11,7 @@ from ...locked import READY, WAITING, Entry, Place
 from ...model.message import Message
 from ...model.transitions import too_late
 from ...protocols import DEFAULT_LEASE_MS, Expired
+from .counting import GroupStatistics
 from .gates import Gates, gates_of
 from .locks import LockingGroup
 from .shares import GroupFairLines, share_of
@@ -18,6 +19,8 @@ from .shares import GroupFairLines, share_of
 
 class Group(LockingGroup):
     """A group whose entries are objects in dictionaries, one for each place."""
+
+    new_statistics = GroupStatistics
 
     def __init__(self, changed: Callable[[], None], ticket: Callable[[], int]) -> None:
         super().__init__(changed, ticket)
@@ -30,6 +33,7 @@ class Group(LockingGroup):
         """How many tasks of each place have a priority class other than 0."""
         self.gates = Gates()
         self.fair = GroupFairLines()
+        self.statistics = self.new_statistics()
         self._due: list[tuple[int, int, str]] = []
         self._expiries: list[tuple[int, str]] = []
         self.expired: list[Expired] = []
@@ -206,7 +210,7 @@ class Group(LockingGroup):
         """B13: how much is kept beside the history and the failed tasks."""
         kept = len(self.lines[Place.HISTORY]) + len(self.lines[Place.FAILED])
         waiting = len(self._due) + len(self._expiries) + len(self._forget) + len(self.locks) + len(self.gates)
-        waiting += len(self.fair)
+        waiting += len(self.fair) + len(self.statistics)
         waiting += sum(len(one.steps) + len(one.events) for one in self.tasks.values() if one.place is not Place.FAILED)
         return len(self.tasks) - kept + waiting + len(self.consumers)
 

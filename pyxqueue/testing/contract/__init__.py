@@ -63,6 +63,7 @@ from .serializer import SerializerContract
 from .settle import SettleLaws
 from .shared import SharedLaws
 from .show import ShowLaws
+from .statistics import StatisticsLaws
 from .turns import TurnLaws
 from .uniqueness import UniqueLaws
 from .wait import SettledWaitLaws, WaitLaws
@@ -125,7 +126,8 @@ class BackendContract(
     SharedLaws,
     FlowLaws,
     ResumingLaws,
+    StatisticsLaws,
     HarnessTests,
 ):
-    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L, F and Q of
+    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L, F, Q and M of
     the optional protocols that it has."""

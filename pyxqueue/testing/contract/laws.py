@@ -14,6 +14,7 @@ from ...protocols import (
     FairLines,
     HasFlows,
     HasLocks,
+    HasStatistics,
     HasSteps,
     Inspector,
     LimitStore,
@@ -82,6 +83,7 @@ OPTIONAL = (
     SharedClaims,
     HasFlows,
     HasSteps,
+    HasStatistics,
 )
 """The optional protocols that have laws."""
 _LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, *OPTIONAL)
