@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://", re.ASCII)
+_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]*)(?::\d{1,5})?"
 _SERVER = re.compile(
-    r"(?:[^/?#]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]*)(?P<port>:\d{1,5})?(?P<path>/[^?#@]*)?"
+    rf"(?:[^/?#]*@)?(?P<hosts>{_HOST}(?:,{_HOST})*)(?P<path>/[^?#@]*)?"
     r"(?:\?(?:\w|%[0-9A-Fa-f]{2})+=[^?#@&]*(?:&(?:\w|%[0-9A-Fa-f]{2})+=[^?#@&]*)*)?"
 )
 """It does not match a URL whose password contains / ? # or @ unencoded."""
-_DATABASE = re.compile(r"(/\d*/?)?")
+_PORT = re.compile(r":\d{1,5}\Z")
+_PATHS = {
+    "redis": re.compile(r"(/\d*/?)?"),
+    "redis+sentinel": re.compile(r"/(?:[\w.-]|%[0-9A-Fa-f]{2})+(/\d*/?)?"),
+    "redis+cluster": re.compile(r"(/0?)?"),
+}
+"""What the paths of a scheme look like; those of ``rediss`` are the same."""
 _FILES = {"sqlite", "unix", "files"}
 _LOCAL = re.compile(r"(/[^?]*)(\?.*)?", re.DOTALL)
 
@@ -39,9 +47,9 @@ def shown(url: str) -> str:
         path = path.partition("?")[0]
         return f"{scheme}://{path}" if at and path.startswith("/") and not set(login) & set("/?#") else f"{scheme}://"
     found = None if scheme in _FILES else _SERVER.fullmatch(rest)
-    if found is None or int((found["port"] or ":0")[1:]) > 65_535 or not _takes(scheme, found["path"] or ""):
+    if found is None or not _takes(scheme, found["hosts"].split(","), found["path"] or ""):
         return f"{scheme}://"
-    return f"{scheme}://{found['host']}{found['port'] or ''}{found['path'] or ''}"
+    return f"{scheme}://{found['hosts']}{found['path'] or ''}"
 
 
 def is_readable(url: str) -> bool:
@@ -49,6 +57,12 @@ def is_readable(url: str) -> bool:
     return shown(url) != f"{scheme_of(url)}://" or url.endswith("://")
 
 
-def _takes(scheme: str, path: str) -> bool:
-    """Return whether URLs of the scheme can have the path; the path of a Redis URL is a database number."""
-    return _DATABASE.fullmatch(path) is not None if scheme in ("redis", "rediss") else True
+def _takes(scheme: str, hosts: Sequence[str], path: str) -> bool:
+    """Return whether URLs of the scheme can have these hosts, and the path: that of a Redis URL is a database number,
+    with Sentinels the name of the master before it."""
+    if any(int((_PORT.search(host) or [":0"])[0][1:]) > 65_535 for host in hosts):
+        return False
+    if len(hosts) > 1 and not scheme.endswith(("+sentinel", "+cluster")):
+        return False
+    pattern = _PATHS.get(re.sub(r"\Arediss", "redis", scheme))
+    return pattern is None or pattern.fullmatch(path) is not None

@@ -62,9 +62,9 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, ReleaseNames):
     Parameters, all optional:
 
     * `store`, or `client`: a redis-py client, a URL (``redis://``, ``rediss://``, ``unix://``, ``sqlite:///``,
-      ``memory://``), or the name of the queue on the default store, which is the URL in ``PYXQUEUE_URL``, else the
-      SQLite file ``.pyxqueue/queue.db`` below the current folder. pyxqueue opens connections of its own, to the server
-      of the client.
+      ``memory://``; ``redis+sentinel://`` and ``redis+cluster://`` with several hosts), or the name of the queue on
+      the default store, which is the URL in ``PYXQUEUE_URL``, else the SQLite file ``.pyxqueue/queue.db`` below the
+      current folder. pyxqueue opens connections of its own, to the server of the client.
     * `stream_key`: the queue's name, and in Redis the key of its stream.
     * `consumer_group`: the group of the workers. Each group gets every task; the workers of one group share them.
     * `serializer`: ``"json"`` (the default), ``"msgpack"``, ``"pickle"``, the name of an installed one, or a

@@ -81,7 +81,10 @@ def test_the_default_store_is_told_without_secrets(
     ("url", "why"),
     [
         ("localhost:6379", "PYXQUEUE_URL is not a URL: set it to one such as redis://127.0.0.1:6379/0"),
-        ("ftp://host", "no backend for ftp:// is installed; installed are files, memory, redis, rediss, sqlite, unix"),
+        (
+            "ftp://host",
+            r"no backend for ftp:// is installed; installed are files, memory, redis, redis\+cluster, ",
+        ),
     ],
 )
 def test_a_bad_url_in_the_environment(monkeypatch: pytest.MonkeyPatch, url: str, why: str) -> None:

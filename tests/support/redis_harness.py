@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import fakeredis
 import redis
+from redis.crc import key_slot
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
 from pyxqueue.backends.redis.keys import GroupKeys, live_of, meta
@@ -30,13 +32,13 @@ def fake_client() -> fakeredis.FakeRedis:
 
 
 class RedisHarness:
-    """A fresh queue on the server that `client` knows; when it is closed, its keys are gone."""
+    """A fresh queue on the server that a client knows, or in a cluster; when it is closed, its keys are gone."""
 
     lease = 20_000
 
-    def __init__(self, client: redis.Redis | redis.RedisCluster) -> None:
+    def __init__(self, place: redis.Redis | ConnectionConfig) -> None:
         self.stream_key = f"kit-{uuid.uuid4().hex}"
-        self.config = ConnectionConfig.from_client(client)
+        self.config = place if isinstance(place, ConnectionConfig) else ConnectionConfig.from_client(place)
         self.raw: Any = self.config.open(timeout=10, retries=0)
         self.opened: list[RedisBackend | RedisResults] = []
         self.others: list[RedisHarness] = []
@@ -54,8 +56,13 @@ class RedisHarness:
         return results
 
     def another(self) -> RedisHarness:
-        self.others.append(RedisHarness(self.config.client))
-        return self.others[-1]
+        other = RedisHarness(self.config)
+        self.others.append(other)
+        if self.config.is_cluster:  # one command claims from both only if they share a slot
+            names = (f"{other.stream_key}-{number}" for number in itertools.count())
+            wanted = key_slot(self.stream_key.encode())
+            other.stream_key = next(name for name in names if key_slot(name.encode()) == wanted)
+        return other
 
     def close(self) -> None:
         for backend in [*self.others, *self.opened]:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...errors import BrokerError, BrokerUnavailableError
 from ...model.locks import LockTerms, Placed
 from ...model.message import Message, Record, TaskInfo
 from . import broker, inspector, locking, results
+from .connect_async import AsyncClient
 from .faults import has_died
 from .registration import Registration
 from .session import REPLY_TIMEOUT
@@ -27,16 +27,6 @@ T = TypeVar("T")
 
 _LEAST_PATIENCE = 1.0
 """The fewest seconds to wait for a reply, even if the caller has less left."""
-
-
-class AsyncClient(Protocol):
-    """What we use of a redis.asyncio client."""
-
-    connection_pool: Any
-
-    async def execute_command(self, *args: Any) -> Any: ...
-
-    async def aclose(self, close_connection_pool: bool) -> None: ...
 
 
 class AsyncRedisProducer:
@@ -120,8 +110,7 @@ class AsyncRedisProducer:
             await life.begin()
         if life.drops != link.drops:
             life.drops = link.drops
-            with suppress(OSError, RedisError):  # of a connection that is closed all the same
-                await life.client.connection_pool.disconnect(inuse_connections=False)
+            await life.client.drop_idle()
         return life.client
 
 
@@ -144,4 +133,4 @@ async def _until_ended(client: AsyncClient, ended: Callable[[], object]) -> Asyn
         yield
     finally:
         ended()
-        await client.aclose(close_connection_pool=True)
+        await client.aclose()

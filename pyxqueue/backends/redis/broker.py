@@ -6,7 +6,6 @@ import time
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import takewhile
 
-from redis.cluster import RedisCluster
 from redis.crc import key_slot
 
 from ...batching import batches, settlement_size
@@ -83,7 +82,7 @@ class RedisBroker:
         """Brokers with the same key can read with one command: they have one server, and their groups one name; in a
         cluster, the streams must be on one node too."""
         config, options = self._session.config, self._options
-        slot = key_slot(meta(options.stream_key).encode()) if isinstance(config.client, RedisCluster) else None
+        slot = key_slot(meta(options.stream_key).encode()) if config.is_cluster else None
         return config.identity, options.group, slot
 
     def block_ms(self, wait_ms: int) -> int:

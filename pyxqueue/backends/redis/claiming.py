@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-from redis.cluster import RedisCluster
-
 from ...errors import BrokerError, BrokerUnavailableError
 from ...model.message import Delivery, Message, evolve
 from ...model.turns import BY_AGE, Turn, take_first
@@ -72,7 +70,7 @@ class Reader:
         timeout = REPLY_TIMEOUT + MAX_BLOCK / 1000
         client = self._session.guard(lambda: config.open(timeout=timeout, retries=0))
         self._client, self._client_id = client, None
-        if not isinstance(config.client, RedisCluster):  # there another node may have a connection of that number
+        if not config.is_cluster:  # there another node may have a connection of that number
             with suppress(Exception):  # an ACL may forbid it: an interrupt then waits for the block's end
                 self._client_id = int(client.execute_command("CLIENT", "ID"))
         return client

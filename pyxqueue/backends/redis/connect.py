@@ -11,7 +11,7 @@ import copy
 import random
 import re
 import socket
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias, cast
 from urllib.parse import parse_qsl
@@ -19,12 +19,10 @@ from urllib.parse import parse_qsl
 import redis
 import redis.asyncio
 from attrs import field, frozen
-from redis.asyncio import connection as asynchronous
-from redis.asyncio.connection import BlockingConnectionPool as AsyncConnectionPool
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import AbstractBackoff, NoBackoff
-from redis.cluster import ClusterNode, RedisCluster
-from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.cluster import RedisCluster
+from redis.connection import ConnectionPool, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
@@ -32,10 +30,21 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 from ...errors import ConfigurationError
 from ...printable import quoted
 from ...urls import HOW, is_readable, scheme_of, shown
+from .cluster import ClusterClient, leave_streams
+from .connect_async import AsyncClient, can_open, open_cluster, open_pool, open_watched, plain_client
 from .direct import DirectClient
 from .redacting import Told, redacted
+from .topology import Cluster, client_of
 
 GivenClient: TypeAlias = "redis.Redis | RedisCluster"
+Place: TypeAlias = "redis.Redis | Cluster"
+"""Where the servers are. A client of redis-py stands for its server, or for the Sentinels that it asks."""
+_EXAMPLES = {
+    "unix": "user:password@/path/of/socket?db=0",
+    "sentinel": "user:password@host:26379,host2:26379/mymaster/0",
+    "cluster": "user:password@host:6379,host2:6379",
+}
+"""What follows ``://`` in a URL of a scheme, or of one that ends with it."""
 
 
 class Client(Protocol):
@@ -65,8 +74,6 @@ _CONNECT_TIMEOUT = 5.0
 _JITTER = random.Random()  # noqa: S311 - our own: the program's random numbers are not to be disturbed
 _POOL = 10_000
 """Connections a synchronous client may open: one for each thread that uses it at the same time."""
-_ASYNC_POOL = 16
-"""Connections an asyncio client may open: more coroutines than that take turns."""
 _SECRETS = ("password", "ssl_password", "sentinel_password")
 _HOST = re.compile(r"[\w.-]+|\[?[0-9A-Fa-f:.]+(%[\w.-]+)?\]?")
 """A name, or an address of either version."""
@@ -77,11 +84,6 @@ _KEEPALIVE = {
 }
 """A probe every 30 s keeps firewalls from forgetting an idle connection. If one forgets it all the same, what is sent
 stays unacknowledged: after 3,000 ms the kernel gives up, and the command is sent on a new connection."""
-_ASYNC_CONNECTIONS: dict[Any, Any] = {
-    Connection: asynchronous.Connection,
-    SSLConnection: asynchronous.SSLConnection,
-    UnixDomainSocketConnection: asynchronous.UnixDomainSocketConnection,
-}
 
 
 class Backoff(AbstractBackoff):
@@ -97,9 +99,9 @@ class Backoff(AbstractBackoff):
 
 @frozen
 class ConnectionConfig:
-    """How to reach one server; it opens nothing by itself."""
+    """How to reach one server, the master that Sentinels name, or a cluster; it opens nothing by itself."""
 
-    client: GivenClient = field(repr=False)
+    client: Place = field(repr=False)
     url: str
     """For people, without the login."""
 
@@ -110,41 +112,52 @@ class ConnectionConfig:
         Raises `ConfigurationError` for something else, such as an asyncio client.
         """
         if isinstance(client, RedisCluster):
-            nodes = client.nodes_manager.startup_nodes
-            return cls(client, f"redis cluster at {', '.join(sorted(_place(*one.rsplit(':', 1)) for one in nodes))}")
+            return cls._of(Cluster.of(client))
         if not isinstance(client, redis.Redis):
             kind = f"{type(client).__module__}.{type(client).__qualname__}"
             raise ConfigurationError(f"cannot make connections from a {kind}: give a redis.Redis client, or a URL")
-        kwargs = client.connection_pool.connection_kwargs
+        return cls._of(client)
+
+    @classmethod
+    def from_url(cls, url: str) -> ConnectionConfig:
+        """Take a URL with the scheme ``redis``, ``redis+sentinel``, ``redis+cluster``, or one of these with ``rediss``,
+        or ``unix``. Raises `ConfigurationError` for one it cannot read."""
+        place = None
+        if is_readable(url):
+            with suppress(ValueError):  # its text, also as a cause, may hold a part of the password
+                place = client_of(url)
+        if place is None:
+            options = ", ".join(name for name, _ in parse_qsl(url.partition("?")[2])) if is_readable(url) else ""
+            example = _EXAMPLES.get(scheme_of(url).rpartition("+")[2], "user:password@host:port/0")
+            raise ConfigurationError(
+                f"the store's URL {shown(url)} cannot be read: write {scheme_of(url)}://{example}, and {HOW}"
+                + (f"; it has the options {options}: is each value of the right kind?" if options else "")
+            )
+        return cls._of(place)
+
+    @classmethod
+    def _of(cls, place: Place) -> ConnectionConfig:
+        if isinstance(place, Cluster):
+            return cls(place, f"redis cluster at {', '.join(_place(host, port) for host, port in place.nodes)}")
+        kwargs = place.connection_pool.connection_kwargs
         if not str(database := kwargs.get("db") or 0).isdecimal():
             raise ConfigurationError("the client's database, db=, is not a number")
         if "path" in kwargs:
             if "://" in (path := str(kwargs["path"])):
                 raise ConfigurationError("unix_socket_path= was given a URL: use redis.Redis.from_url(...) for one")
-            return cls(client, f"unix://{path}?db={database}")
-        if isinstance(client.connection_pool, SentinelConnectionPool):
-            for one in client.connection_pool.sentinel_manager.sentinels:
-                cls.from_client(one)
-            return cls(client, f"sentinel service {quoted(client.connection_pool.service_name)}")
-        scheme = "rediss" if issubclass(client.connection_pool.connection_class, SSLConnection) else "redis"
-        place = _place(kwargs.get("host") or "localhost", kwargs.get("port") or 6379)
-        return cls(client, f"{scheme}://{place}/{database}")
+            return cls(place, f"unix://{path}?db={database}")
+        if isinstance(place.connection_pool, SentinelConnectionPool):
+            for one in place.connection_pool.sentinel_manager.sentinels:
+                cls._of(one)
+            return cls(place, f"sentinel service {quoted(place.connection_pool.service_name)}")
+        scheme = "rediss" if issubclass(place.connection_pool.connection_class, SSLConnection) else "redis"
+        return cls(
+            place, f"{scheme}://{_place(kwargs.get('host') or 'localhost', kwargs.get('port') or 6379)}/{database}"
+        )
 
-    @classmethod
-    def from_url(cls, url: str) -> ConnectionConfig:
-        """Take a ``redis://``, ``rediss://`` or ``unix://`` URL. Raises `ConfigurationError` for one it cannot read."""
-        client = None
-        if is_readable(url):
-            with suppress(ValueError):  # its text, also as a cause, may hold a part of the password
-                client = redis.Redis.from_url(url)
-        if client is None:
-            options = ", ".join(name for name, _ in parse_qsl(url.partition("?")[2])) if is_readable(url) else ""
-            raise ConfigurationError(
-                f"the store's URL {shown(url)} cannot be read: write {scheme_of(url)}://"
-                f"{'user:password@/path/of/socket?db=0' if scheme_of(url) == 'unix' else 'user:password@host:port/0'}, "
-                f"and {HOW}" + (f"; it has the options {options}: is each value of the right kind?" if options else "")
-            )
-        return cls.from_client(client)
+    @property
+    def is_cluster(self) -> bool:
+        return isinstance(self.client, Cluster)
 
     @property
     def identity(self) -> Hashable:
@@ -165,38 +178,38 @@ class ConnectionConfig:
         its connection is sent again."""
         backoff = Backoff(cap=0.3) if retries else NoBackoff()
         ours = _ours(timeout, Retry(backoff, retries, supported_errors=(RedisConnectionError,)))
-        if isinstance(self.client, RedisCluster):
-            return self._open_cluster(self.client, ours)
+        if isinstance(self.client, Cluster):
+            return cast(Client, ClusterClient(self.client, **_merged(self.client.settings, ours)))
         client = _opened(self.client, ours)
-        return _raw(DirectClient(client) if DirectClient.serves(client) else client)
+        ours_of_it = cast(Client, DirectClient(client) if DirectClient.serves(client) else client)
+        leave_streams(ours_of_it)
+        return ours_of_it
 
     @property
     def can_open_async(self) -> bool:
-        """Whether `open_async` knows this kind of connection (not: Sentinel, cluster, fakeredis)."""
-        return (
-            not isinstance(self.client, RedisCluster)
-            and type(self.client.connection_pool) is ConnectionPool
-            and (self.client.connection_pool.connection_class in _ASYNC_CONNECTIONS)
-        )
+        """Whether `open_async` knows this kind of connection (not: fakeredis)."""
+        return isinstance(self.client, Cluster) or can_open(self.client.connection_pool.connection_class)
 
-    def open_async(self, *, timeout: float, retries: int) -> Any:
+    def open_async(self, *, timeout: float, retries: int) -> AsyncClient:
         """`open` for asyncio, to be used on one event loop."""
-        assert isinstance(self.client, redis.Redis)
-        pool = self.client.connection_pool
         retry = AsyncRetry(Backoff(cap=0.3), retries, supported_errors=(RedisConnectionError,))
-        kwargs = _merged(pool.connection_kwargs, _ours(timeout, retry))
-        kind = _ASYNC_CONNECTIONS[pool.connection_class]
-        return redis.asyncio.Redis(
-            connection_pool=AsyncConnectionPool(_ASYNC_POOL, timeout=None, connection_class=kind, **kwargs)
-        )
-
-    @staticmethod
-    def _open_cluster(client: RedisCluster, ours: dict[str, Any]) -> Client:
-        manager = client.nodes_manager
-        kwargs = _merged(manager.connection_kwargs, ours)
-        kwargs.pop("redis_connect_func", None)
-        nodes = [ClusterNode(node.host, node.port) for node in manager.startup_nodes.values()]
-        return cast(Client, _RawCluster(startup_nodes=nodes, **kwargs))
+        ours = _ours(timeout, retry)
+        if isinstance(self.client, Cluster):
+            return open_cluster(self.client, _merged(self.client.settings, ours))
+        pool = self.client.connection_pool
+        settings = _merged(pool.connection_kwargs, ours)
+        if not isinstance(pool, SentinelConnectionPool):
+            return open_pool(pool.connection_class, settings)
+        settings.pop("connection_pool", None)
+        manager, once = pool.sentinel_manager, AsyncRetry(NoBackoff(), 0, supported_errors=(RedisConnectionError,))
+        ask = [
+            plain_client(
+                one.connection_pool.connection_class,
+                _merged(one.connection_pool.connection_kwargs, ours | {"retry": once}),
+            )
+            for one in manager.sentinels
+        ]
+        return open_watched(pool.connection_class, settings, pool.service_name, ask, manager.min_other_sentinels)
 
 
 def _opened(client: redis.Redis, ours: dict[str, Any]) -> redis.Redis:
@@ -208,6 +221,7 @@ def _opened(client: redis.Redis, ours: dict[str, Any]) -> redis.Redis:
         opened: ConnectionPool = SentinelConnectionPool(
             pool.service_name,
             _asked_our_way(pool.sentinel_manager, ours),
+            connection_class=pool.connection_class,
             is_master=pool.is_master,
             check_connection=pool.check_connection,
             **kwargs,
@@ -222,23 +236,6 @@ def _asked_our_way(manager: Sentinel, ours: dict[str, Any]) -> Sentinel:
     asked, once = copy.copy(manager), Retry(NoBackoff(), 0, supported_errors=(RedisConnectionError,))
     asked.sentinels = [_opened(sentinel, ours | {"retry": once}) for sentinel in manager.sentinels]
     return asked
-
-
-class _RawCluster(RedisCluster):
-    """A cluster client that keeps the clients of its nodes, which come and go, from reshaping replies."""
-
-    def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
-        client: redis.Redis = super().get_redis_connection(node)
-        _raw(client)
-        return client
-
-
-def _raw(client: redis.Redis | DirectClient) -> Client:
-    """Stop redis-py from reshaping the replies that `commands` reads."""
-    ours = cast(Client, client)
-    for command in ("XREADGROUP", "XPENDING", "XRANGE", "XREVRANGE", "XCLAIM", "XINFO CONSUMERS", "XINFO GROUPS"):
-        ours.set_response_callback(command, lambda reply, **_options: reply)
-    return ours
 
 
 def drop_idle(client: Client) -> None:
@@ -264,13 +261,13 @@ def _ours(timeout: float, retry: object) -> dict[str, Any]:
     }
 
 
-def _merged(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+def _merged(theirs: Mapping[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
     """Settings of the program's client, with ours in their place."""
     merged = _theirs(theirs) | ours
     return merged if "path" in merged else merged | _keepalive(merged)
 
 
-def _theirs(kwargs: dict[str, Any]) -> dict[str, Any]:
+def _theirs(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kwargs.items() if name not in _OURS}
 
 
@@ -282,10 +279,9 @@ def _keepalive(kwargs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _identity(client: GivenClient) -> Hashable:
-    if isinstance(client, RedisCluster):
-        manager = client.nodes_manager
-        return frozenset(manager.startup_nodes), _settings(manager.connection_kwargs)
+def _identity(client: Place) -> Hashable:
+    if isinstance(client, Cluster):
+        return frozenset(client.nodes), _settings(client.settings)
     pool = client.connection_pool
     parts = (type(pool), pool.connection_class, _settings(pool.connection_kwargs))
     if isinstance(pool, SentinelConnectionPool):
@@ -293,7 +289,7 @@ def _identity(client: GivenClient) -> Hashable:
     return parts
 
 
-def _settings(kwargs: dict[str, Any]) -> Hashable:
+def _settings(kwargs: Mapping[str, Any]) -> Hashable:
     left_out = {"connection_pool", "socket_keepalive_options"}
     return frozenset((name, value) for name, value in _theirs(kwargs).items() if name not in left_out)
 
@@ -308,9 +304,9 @@ def _place(host: object, port: object) -> str:
     return f"{host}:{port}"
 
 
-def _secrets(client: GivenClient) -> Iterator[str]:
-    if isinstance(client, RedisCluster):
-        kwargs = client.nodes_manager.connection_kwargs
+def _secrets(client: Place) -> Iterator[str]:
+    if isinstance(client, Cluster):
+        kwargs = client.settings
     else:
         kwargs = client.connection_pool.connection_kwargs
         if isinstance(client.connection_pool, SentinelConnectionPool):

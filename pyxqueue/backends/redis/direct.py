@@ -17,7 +17,9 @@ import redis
 from hiredis import pack_command
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError, ResponseError
-from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
+
+from .looking import MasterLook
 
 _KINDS = {
     Connection,
@@ -47,6 +49,7 @@ class DirectClient:
         self._pool = client.connection_pool
         self._callbacks = client.response_callbacks
         self._retry = self._pool.connection_kwargs["retry"]
+        self._look = MasterLook() if isinstance(self._pool, SentinelConnectionPool) else None
         self._renew()
 
     def _renew(self) -> None:
@@ -58,16 +61,34 @@ class DirectClient:
         packed = (pack_command(words),)
         connection = self._take()
         try:
-            reply = self._retry.call_with_retry(lambda: _ask(connection, packed), lambda _: connection.disconnect())
+            reply = self._retry.call_with_retry(
+                lambda: self._ask(connection, packed), lambda _: connection.disconnect()
+            )
         finally:
             self._give_back(connection)
         callback = dict.get(self._callbacks, args[0])  # ours are all upper case: its own `get` is slower
         return reply if callback is None else callback(reply)
 
+    def _ask(self, connection: Connection, packed: Sequence[bytes]) -> Any:
+        """Send one command and read its reply. A connection on which that was cut short is closed: the reply may still
+        come, and would be taken for that of the next command."""
+        try:
+            if self._look is not None:
+                connection.connect()  # to the master, if it is closed: sending would connect to the server it had
+            connection.send_packed_command(packed, check_health=False)
+            return connection.read_response()
+        except ResponseError:  # this is the reply
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
+
     def _take(self) -> Connection:
         """An idle connection, which may have to connect again, or a new one."""
         if self._pid != os.getpid():  # forked: the sockets are the parent's
             self._renew()
+        if self._look is not None and self._look.is_due():
+            self._ask_sentinels(self._look)
         try:
             connection, since = self._idle.pop()
         except IndexError:
@@ -76,6 +97,14 @@ class DirectClient:
         if is_old or not self._pool.owns_connection(connection):  # Sentinel has named another master since
             connection.disconnect()
         return connection
+
+    def _ask_sentinels(self, look: MasterLook) -> None:
+        """Learn which server is the master."""
+        assert isinstance(self._pool, SentinelConnectionPool)
+        try:
+            self._pool.get_master_address()
+        except (RedisError, OSError):
+            look.failed()
 
     def _give_back(self, connection: Connection) -> None:
         self._idle.append((connection, time.monotonic()))
@@ -106,19 +135,6 @@ class DirectClient:
         self._renew()
         self._pool.disconnect()
         self._client.close()
-
-
-def _ask(connection: Connection, packed: Sequence[bytes]) -> Any:
-    """Send one command and read its reply. A connection on which that was cut short is closed: the reply may still
-    come, and would be taken for that of the next command."""
-    try:
-        connection.send_packed_command(packed, check_health=False)
-        return connection.read_response()
-    except ResponseError:  # this is the reply
-        raise
-    except BaseException:
-        connection.disconnect()
-        raise
 
 
 def _is_closed(connection: Connection) -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
-from redis.cluster import RedisCluster
 
 from ...batching import adoption_size, batches
 from ...clock import deadline_after, is_over
@@ -204,7 +203,7 @@ class RedisInspector:
     def _meta_keys(self) -> Iterator[Sequence[bytes] | None]:
         """The keys that look like a queue's meta key, in parts; None at the end if these are all."""
         session, pattern = self._session, meta("*")
-        if isinstance(session.config.client, RedisCluster):
+        if session.config.is_cluster:
             yield self._scan(pattern)
             yield None
             return
@@ -219,7 +218,7 @@ class RedisInspector:
     def about(self) -> Mapping[str, str]:
         """Which server it is, and those of its settings that decide whether tasks survive a crash."""
         try:
-            facts = self._session.execute("INFO")
+            facts = self._near("INFO")
         except BrokerUnavailableError:
             raise
         except BrokerError:  # an ACL may forbid it
@@ -238,7 +237,7 @@ class RedisInspector:
 
         def setting(name: str) -> str | None:
             try:
-                return str(self._session.execute("CONFIG GET", name)[name])
+                return str(self._near("CONFIG GET", name)[name])
             except BrokerUnavailableError:
                 raise
             except (BrokerError, KeyError, TypeError):  # an ACL, or the provider of the server, may forbid it
@@ -283,11 +282,15 @@ class RedisInspector:
         first = self._session.execute("XRANGE", stream, f"({last}", "+", "COUNT", 1)
         if not first:
             return 0
-        seconds, micros = self._session.execute("TIME")
+        seconds, micros = self._near("TIME")
         fields = pairs(first[0][1])
         since = fields.get(b"_since") or fields.get(b"enqueued", b"")
         put_at = int(since) if since.isdigit() and len(since) < 16 else entry_ms(first[0][0])
         return max(0, int(seconds) * 1000 + int(micros) // 1000 - put_at)
+
+    def _near(self, *args: str) -> Any:
+        """Run a command that has no key, on the server that has the queue."""
+        return self._session.execute_near(meta(self._options.stream_key), *args)
 
     def groups(self) -> Sequence[str]:
         return list(self._registration.look().streams)

@@ -120,7 +120,7 @@ class Reclaimer:
         return found
 
     def _server_ms(self) -> int:
-        seconds, micros = self._session.execute("TIME")
+        seconds, micros = self._session.execute_near(self._registration.keys.meta, "TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
     def _scan(self, place: str, lease: int, last: str) -> int:

@@ -10,6 +10,7 @@ from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...errors import BrokerError, PyxqueueError
+from .cluster import ClusterClient
 from .connect import Client, ConnectionConfig
 from .faults import has_died, is_of_connections, translate
 from .sharing import Link, join, leave
@@ -83,6 +84,13 @@ class Session:
         except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
             ours = self.fault(error)
         raise ours  # not in the handler: the driver's error would become its context
+
+    def execute_near(self, key: str, *args: Any) -> Any:
+        """Run a command that has no key, on the node of a cluster that has this key."""
+        client = self.client
+        if not isinstance(client, ClusterClient):
+            return self.execute(*args)
+        return self.guard(lambda: client.execute_near(key, *args))
 
     def guard(self, action: Callable[[], T]) -> T:
         """Call the driver, and raise our errors instead of its own."""

@@ -1,0 +1,138 @@
+"""Connections for asyncio, to one server, through Sentinels, or to a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+import redis.asyncio
+from redis.asyncio import connection as asynchronous
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import BlockingConnectionPool
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import RedisError
+from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+
+from .cluster import key_of
+from .looking import MasterLook
+from .topology import Cluster
+
+_AT_ONCE = 16
+"""Connections a client may open: more coroutines than that take turns."""
+_CONNECTIONS: dict[Any, Any] = {
+    Connection: asynchronous.Connection,
+    SSLConnection: asynchronous.SSLConnection,
+    UnixDomainSocketConnection: asynchronous.UnixDomainSocketConnection,
+}
+_MANAGED: dict[Any, bool] = {SentinelManagedConnection: False, SentinelManagedSSLConnection: True}
+"""Connections to the master that Sentinels name, and whether they use TLS."""
+
+
+class AsyncClient(Protocol):
+    """What we use of a client."""
+
+    async def execute_command(self, *args: Any) -> Any: ...
+
+    async def drop_idle(self) -> None:
+        """Close the idle connections; the next command connects again."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class _Single:
+    """A client of one server."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self.execute_command = client.execute_command
+
+    async def drop_idle(self) -> None:
+        with suppress(OSError, RedisError):  # of a connection that is closed all the same
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+
+    async def aclose(self) -> None:
+        await self._client.aclose(close_connection_pool=True)
+
+
+class _Watched(_Single):
+    """A client of the master that Sentinels name."""
+
+    def __init__(self, pool: SentinelConnectionPool) -> None:
+        super().__init__(redis.asyncio.Redis(connection_pool=pool))
+        self._pool = pool
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._look = MasterLook()
+        self.execute_command = self._execute
+
+    async def _execute(self, *args: Any) -> Any:
+        async with self._turns:
+            if self._look.is_due():
+                try:  # asking closes the connections to a server that is the master no longer
+                    await self._pool.get_master_address()
+                except (OSError, RedisError):
+                    self._look.failed()
+            return await self._client.execute_command(*args)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        for sentinel in self._pool.sentinel_manager.sentinels:
+            await sentinel.aclose(close_connection_pool=True)
+
+
+class _Cluster(RedisCluster):
+    """A client of a cluster that knows where the keys of a command are."""
+
+    def __init__(self, place: Cluster, settings: dict[str, Any]) -> None:
+        nodes = [ClusterNode(host, port) for host, port in place.nodes]
+        super().__init__(startup_nodes=nodes, **settings)
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        async with self._turns:
+            return await super().execute_command(*args, **options)
+
+    async def _determine_slot(self, command: str, *args: Any) -> int:
+        key = key_of((command, *args))
+        return await super()._determine_slot(command, *args) if key is None else self.keyslot(key)
+
+    async def drop_idle(self) -> None:
+        for node in self.get_nodes():
+            with suppress(OSError, RedisError):
+                await node.disconnect_free_connections()
+
+
+def can_open(connection_class: type) -> bool:
+    """Return whether there are asyncio connections of this kind (not: those of fakeredis)."""
+    return connection_class in _CONNECTIONS or connection_class in _MANAGED
+
+
+def open_pool(connection_class: type, settings: dict[str, Any]) -> AsyncClient:
+    """Return a client of one server."""
+    return _Single(plain_client(connection_class, settings))
+
+
+def plain_client(connection_class: type, settings: dict[str, Any]) -> redis.asyncio.Redis:
+    """Return a client of one server, as redis-py has it."""
+    kind = _CONNECTIONS[connection_class]
+    pool = BlockingConnectionPool(_AT_ONCE, timeout=None, connection_class=kind, **settings)
+    return redis.asyncio.Redis(connection_pool=pool)
+
+
+def open_watched(
+    connection_class: type, settings: dict[str, Any], name: str, sentinels: Sequence[Any], least: int
+) -> AsyncClient:
+    """Return a client of the master that `sentinels`, clients of asyncio, know by a name. `least`: how many other
+    Sentinels one must see to be believed."""
+    manager = Sentinel([], min_other_sentinels=least)
+    manager.sentinels = list(sentinels)
+    pool = SentinelConnectionPool(name, manager, ssl=_MANAGED[connection_class], **settings)
+    return _Watched(pool)
+
+
+def open_cluster(place: Cluster, settings: dict[str, Any]) -> AsyncClient:
+    """Return a client of a cluster."""
+    return _Cluster(place, settings)

@@ -1,0 +1,142 @@
+"""Servers that form one store: a master with a replica and Sentinels, or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import redis
+from attrs import frozen
+from redis.crc import key_slot
+
+from pyxqueue.testing.servers import Server, ServerKind
+from tests.support.until import until
+
+SLOTS = 16_384
+MASTER = "mymaster"
+
+
+def ask(server: Server, *args: Any) -> Any:
+    """Run one command on a server."""
+    with redis.Redis(port=server.port, decode_responses=True, protocol=2) as client:
+        return client.execute_command(*args)
+
+
+@frozen
+class Watched:
+    """Two servers, one of which replicates the other, and the Sentinels that watch them."""
+
+    servers: Sequence[Server]
+    sentinels: Sequence[Server]
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://{','.join(f'127.0.0.1:{one.port}' for one in self.sentinels)}/{MASTER}/0"
+
+    @property
+    def master(self) -> Server:
+        """The server that the Sentinels name."""
+        port = int(ask(self.sentinels[0], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)[1])
+        return next(server for server in self.servers if server.port == port)
+
+    @property
+    def replica(self) -> Server:
+        master = self.master
+        return next(server for server in self.servers if server is not master)
+
+    def wait_replicated(self) -> None:
+        """Wait until the replica follows the master."""
+        until(lambda: _follows(self.replica), "the replica follows")
+
+
+def _follows(server: Server) -> bool:
+    role = ask(server, "ROLE")
+    return bool(role[0] == "slave" and role[3] == "connected")
+
+
+@contextmanager
+def watched(kind: ServerKind, sentinels: int = 1, args: Sequence[str] = ()) -> Iterator[Watched]:
+    """Start a master, a replica, and Sentinels that fail over after 500 ms of silence."""
+    with ExitStack() as stack:
+        master = stack.enter_context(Server(kind, args=args))
+        replica = stack.enter_context(Server(kind, args=("--replicaof", f"127.0.0.1 {master.port}", *args)))
+        watchers = [stack.enter_context(Server(kind, args=("--sentinel",))) for _ in range(sentinels)]
+        for one in watchers:
+            ask(one, "SENTINEL", "MONITOR", MASTER, "127.0.0.1", master.port, sentinels // 2 + 1)
+            for name, value in {"down-after-milliseconds": 500, "failover-timeout": 2_000}.items():
+                ask(one, "SENTINEL", "SET", MASTER, name, value)
+        found = Watched([master, replica], watchers)
+        found.wait_replicated()
+        for one in watchers:
+            until(lambda one=one: _sees(one, sentinels), "the Sentinels see the replica and each other")  # type: ignore[misc]
+        yield found
+
+
+def _sees(sentinel: Server, sentinels: int) -> bool:
+    flat = ask(sentinel, "SENTINEL", "MASTER", MASTER)
+    facts = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+    return int(facts["num-slaves"]) == 1 and int(facts["num-other-sentinels"]) == sentinels - 1
+
+
+@frozen
+class Nodes:
+    """The masters of a cluster; each may have a replica."""
+
+    masters: Sequence[Server]
+    replicas: Sequence[Server]
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://{','.join(f'127.0.0.1:{one.port}' for one in self.masters)}"
+
+    def owner(self, key: str) -> Server:
+        """The server that has the slot of a key."""
+        slot = key_slot(key.encode())
+        for first, last, (_, port, *_), *_ in ask(self.masters[0], "CLUSTER", "SLOTS"):
+            if int(first) <= slot <= int(last):
+                return next(one for one in (*self.masters, *self.replicas) if one.port == int(port))
+        raise AssertionError(f"no node has the slot {slot}")
+
+    def move(self, key: str, there: Server) -> None:
+        """Move the slot of a key, with all that it has, to another master."""
+        slot, here = key_slot(key.encode()), self.owner(key)
+        ids = {server: ask(server, "CLUSTER", "MYID") for server in (here, there)}
+        ask(there, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[here])
+        ask(here, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[there])
+        while keys := ask(here, "CLUSTER", "GETKEYSINSLOT", slot, 100):
+            ask(here, "MIGRATE", "127.0.0.1", there.port, "", 0, 5_000, "KEYS", *keys)
+        for server in (there, here, *self.masters):
+            ask(server, "CLUSTER", "SETSLOT", slot, "NODE", ids[there])
+
+
+@contextmanager
+def cluster(kind: ServerKind, masters: int = 3, replicas: int = 0) -> Iterator[Nodes]:
+    """Start a cluster whose nodes count as failed after a second of silence."""
+    args = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(Server(kind, args=args)) for _ in range(masters + replicas)]
+        for number, node in enumerate(nodes[:masters]):
+            first, last = number * SLOTS // masters, (number + 1) * SLOTS // masters
+            ask(node, "CLUSTER", "ADDSLOTS", *range(first, last))
+            ask(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in nodes[1:]:
+            ask(node, "CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+        for node in nodes:
+            until(lambda node=node: _knows(node, len(nodes)), "the nodes know each other")  # type: ignore[misc]
+        for master, replica in zip(nodes, nodes[masters:], strict=False):
+            ask(replica, "CLUSTER", "REPLICATE", ask(master, "CLUSTER", "MYID"))
+        for node in nodes:
+            until(lambda node=node: "cluster_state:ok" in _info(node), "the cluster is up")  # type: ignore[misc]
+        for replica in nodes[masters:]:
+            until(lambda replica=replica: _follows(replica), "the replica follows")  # type: ignore[misc]
+        yield Nodes(nodes[:masters], nodes[masters:])
+
+
+def _info(node: Server) -> str:
+    facts = ask(node, "CLUSTER", "INFO")
+    return " ".join(f"{name}:{value}" for name, value in facts.items()) if isinstance(facts, dict) else str(facts)
+
+
+def _knows(node: Server, nodes: int) -> bool:
+    return f"cluster_known_nodes:{nodes}" in _info(node)

@@ -1,0 +1,179 @@
+"""Queues in a cluster: each has one slot, and so one node."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+import pytest
+import redis
+from redis.cluster import RedisCluster
+
+from pyxqueue import AsyncResult, BrokerUnavailableError, ConfigurationError, Task, TaskQueue
+from pyxqueue.backends.redis.cluster import key_of
+from pyxqueue.testing import drain
+from tests.support.until import until
+
+from .conftest import KIND
+from .servers import Nodes, ask, cluster
+
+
+@pytest.fixture(params=["url", "client"])
+def place(nodes: Nodes, request: pytest.FixtureRequest) -> Iterator[object]:
+    """The cluster, as a URL and as a client."""
+    if request.param == "url":
+        yield nodes.url
+    else:
+        with closing(RedisCluster(host="127.0.0.1", port=nodes.masters[0].port)) as client:
+            yield client
+
+
+def test_queues_on_several_nodes(nodes: Nodes, place: object, stream_key: str) -> None:
+    """Each is used on the node that has its slot, in threads and in asyncio, and shown as it is there."""
+    names = [name for server in nodes.masters for name in [name_on(nodes, server, stream_key)]]
+    for number, name in enumerate(names):
+        with closing(TaskQueue(place, name)) as queue:
+            job = queue.task(name="job")(double)
+            handle = job(number)
+
+            assert asyncio.run(doubled(job, queue)) == 42
+            assert handle.get(5) == 2 * number
+            assert nodes.owner(name) is nodes.masters[number]
+            depth = queue.admin.info().depth
+            assert depth is not None
+            assert depth.history == 2
+            assert type(queue.stores.producer).__name__ == "AsyncRedisProducer"
+            page = queue.admin.queues()
+            assert page is not None
+            assert name in [one.queue for one in page.queues]
+
+
+async def doubled(job: Task[[int], int], queue: TaskQueue) -> int:
+    handle = await job.aenqueue(21)
+    await asyncio.to_thread(drain, queue)
+    return await handle
+
+
+def double(value: int) -> int:
+    return value * 2
+
+
+def name_on(nodes: Nodes, server: object, prefix: str) -> str:
+    """Return a queue's name whose slot a server has."""
+    return next(name for number in range(1_000) if nodes.owner(name := f"{prefix}-{number}") is server)
+
+
+def test_what_is_said_of_the_server_is_of_the_queue_s_node(nodes: Nodes, stream_key: str) -> None:
+    """The nodes of a cluster may have different settings."""
+    here, there = nodes.masters[1], nodes.masters[2]
+    ask(there, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    with closing(TaskQueue(nodes.url, name_on(nodes, here, stream_key))) as queue:
+        assert queue.admin.info().store["eviction"] == "noeviction"
+    with closing(TaskQueue(nodes.url, name_on(nodes, there, stream_key))) as queue:
+        assert queue.admin.info().store["eviction"].startswith("allkeys-lru: ")
+
+
+def test_moves_of_the_slot_under_load(nodes: Nodes, stream_key: str) -> None:
+    """Nothing is lost or refused while the slot goes from node to node ten times."""
+    total, done = 400, list[object]()
+    with closing(TaskQueue(nodes.url, stream_key)) as queue:
+        job = queue.task(name="job")(same)
+        handles = [job(-1)]
+
+        def produce() -> None:
+            handles.extend(called(job, value) for value in range(total))
+
+        producing = threading.Thread(target=produce)
+        producing.start()
+        for move in range(10):
+            others = [one for one in nodes.masters if one is not nodes.owner(stream_key)]
+            nodes.move(stream_key, others[move % 2])
+            with suppress(BrokerUnavailableError):
+                drain(queue)
+        producing.join()
+        until(lambda: drained(queue), "the rest is done")
+        done = [handle.get(10) for handle in handles]
+
+    assert done == [-1, *range(total)]
+
+
+def same(value: int) -> int:
+    return value
+
+
+def called(job: Task[[int], int], value: int) -> AsyncResult[int]:
+    """Call the task under one id until that is accepted."""
+    handle = until(lambda: once(job, value), "the call is accepted")
+    assert handle is not None
+    return handle
+
+
+def once(job: Task[[int], int], value: int) -> AsyncResult[int] | None:
+    with suppress(BrokerUnavailableError):
+        return job.with_options(task_id=f"job-{value}")(value)
+    return None
+
+
+def drained(queue: TaskQueue) -> bool:
+    with suppress(BrokerUnavailableError):
+        drain(queue)
+        depth = queue.admin.info().depth
+        return depth is not None and depth.waiting + depth.in_flight == 0
+    return False
+
+
+def test_a_replica_takes_over(stream_key: str) -> None:
+    """The node of the queue is killed: what its replica had is done, and a wait goes on."""
+    with cluster(KIND, replicas=3) as nodes, closing(TaskQueue(nodes.url, stream_key)) as queue:
+        job = queue.task(name="job")(lambda: "done")
+        handles = [job() for _ in range(20)]
+        old = nodes.owner(stream_key)
+        with redis.Redis(port=old.port) as client:
+            assert client.execute_command("WAIT", 1, 10_000) == 1
+        got: list[object] = []
+        waiting = threading.Thread(target=lambda: got.extend(handle.get(60) for handle in handles))
+        waiting.start()
+        old.kill()
+
+        until(lambda: drained(queue), "the replica has taken over")
+        waiting.join()
+
+        assert got == ["done"] * 20
+        assert asyncio.run(enqueued(job)).task_id
+
+
+async def enqueued(job: Task[[], str]) -> AsyncResult[str]:
+    return await job.aenqueue()
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        (("EVALSHA", "sha", 2, "{q}:a", "{q}:b", "x"), "{q}:a"),
+        (("XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "BLOCK", 5, "STREAMS", "q", "{q}:b", ">", ">"), "q"),
+        (("XINFO", "GROUPS", "q"), "q"),
+        (("XGROUP", "DELCONSUMER", "q", "g", "c"), "q"),
+        (("HMGET", b"{q}:meta", "a"), b"{q}:meta"),
+        (("TIME",), None),
+        (("CONFIG GET", "save"), None),
+    ],
+)
+def test_the_key_of_a_command(command: tuple[object, ...], key: object) -> None:
+    """It is known without asking a node."""
+    assert key_of(command) == key
+
+
+def test_a_cluster_has_no_other_database() -> None:
+    """The error says what to write."""
+    with pytest.raises(ConfigurationError, match=r"redis\+cluster://user:password@host:6379,host2:6379"):
+        TaskQueue("redis+cluster://127.0.0.1:1/2").task(name="job")(lambda: None)()
+
+
+def test_a_cluster_that_is_not_there() -> None:
+    """A queue can be made before its cluster runs; a call raises the error of an outage."""
+    queue = TaskQueue("redis+cluster://127.0.0.1:1,127.0.0.1:2")
+
+    with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1, 127\.0\.0\.1:2"):
+        queue.task(name="job")(lambda: None)()

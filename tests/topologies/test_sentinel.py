@@ -1,0 +1,232 @@
+"""A queue on the master that Sentinels name."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import TypeAlias
+
+import pytest
+import redis
+from redis.sentinel import Sentinel
+
+from pyxqueue import AsyncResult, BrokerError, BrokerUnavailableError, Task, TaskQueue
+from pyxqueue.testing import drain
+from pyxqueue.testing.servers import Server, ServerKind
+from tests.conftest import kinds_to_test
+from tests.support.until import until
+
+from .conftest import KIND
+from .servers import MASTER, Watched, ask, watched
+
+Job: TypeAlias = Task[[], str]
+
+
+@pytest.fixture
+def masters() -> Iterator[tuple[Server, Server, Server]]:
+    """Two servers that take writes, and a Sentinel that names the first of them."""
+    with Server(KIND) as first, Server(KIND) as second, Server(KIND, args=("--sentinel",)) as sentinel:
+        name(sentinel, first)
+        yield first, second, sentinel
+
+
+def name(sentinel: Server, master: Server) -> None:
+    """Have the Sentinel name this server as the master, as after a failover."""
+    with suppress(redis.ResponseError):
+        ask(sentinel, "SENTINEL", "REMOVE", MASTER)
+    ask(sentinel, "SENTINEL", "MONITOR", MASTER, "127.0.0.1", master.port, 1)
+
+
+def url_of(*sentinels: Server) -> str:
+    return f"redis+sentinel://{','.join(f'127.0.0.1:{one.port}' for one in sentinels)}/{MASTER}"
+
+
+def length(server: Server) -> int:
+    return int(ask(server, "XLEN", "tasks"))
+
+
+def test_a_url_names_the_sentinels(masters: tuple[Server, Server, Server]) -> None:
+    """One of them that does not answer is passed over."""
+    first, _, sentinel = masters
+    with closing(TaskQueue(f"redis+sentinel://127.0.0.1:1,127.0.0.1:{sentinel.port}/{MASTER}/3")) as queue:
+        handle = queue.task(name="job")(lambda: "done")()
+        with redis.Redis(port=first.port, db=3) as client:
+            assert client.xlen("tasks") == 1
+        drain(queue)
+
+        assert handle.get(5) == "done"
+
+
+def test_asyncio_finds_the_master(masters: tuple[Server, Server, Server]) -> None:
+    """Enqueueing and waiting use connections of asyncio, not threads."""
+    first, _, sentinel = masters
+    with closing(TaskQueue(url_of(sentinel))) as queue:
+        job = queue.task(name="job")(lambda: "done")
+
+        async def main() -> str:
+            handle = await job.aenqueue()
+            assert length(first) == 1
+            await asyncio.to_thread(drain, queue)
+            return await handle
+
+        assert asyncio.run(main()) == "done"
+        assert type(queue.stores.producer).__name__ == "AsyncRedisProducer"
+
+
+def test_a_former_master_gets_no_more_writes(
+    masters: tuple[Server, Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take them until it learns that it is a replica, and lose them then."""
+    monkeypatch.setattr("pyxqueue.backends.redis.looking._EVERY", 0.0)
+    first, second, sentinel = masters
+    with closing(TaskQueue(url_of(sentinel))) as queue:
+        job = queue.task(name="job")(lambda: None)
+        job()
+        name(sentinel, second)
+
+        job()
+
+        assert (length(first), length(second)) == (1, 1)
+
+
+def test_a_former_master_gets_no_more_writes_from_asyncio(
+    masters: tuple[Server, Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for connections of asyncio."""
+    monkeypatch.setattr("pyxqueue.backends.redis.looking._EVERY", 0.0)
+    first, second, sentinel = masters
+    with closing(TaskQueue(url_of(sentinel))) as queue:
+        job = queue.task(name="job")(lambda: None)
+
+        async def main() -> None:
+            await job.aenqueue()
+            name(sentinel, second)
+            await job.aenqueue()
+
+        asyncio.run(main())
+        assert (length(first), length(second)) == (1, 1)
+
+
+def test_work_goes_on_while_no_sentinel_answers(
+    masters: tuple[Server, Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection to the master that is open is used."""
+    monkeypatch.setattr("pyxqueue.backends.redis.looking._EVERY", 0.0)
+    first, _, sentinel = masters
+    with closing(TaskQueue(url_of(sentinel))) as queue:
+        job = queue.task(name="job")(lambda: None)
+        job()
+        sentinel.kill()
+
+        job()
+
+        assert length(first) == 2
+
+
+@pytest.mark.parametrize("how", ["killed", "ordered"])
+def test_a_failover(pair: Watched, how: str) -> None:
+    """A producer, a worker and a wait go on with the new master, and lose nothing that the replica had."""
+    with closing(TaskQueue(pair.url)) as queue:
+        job = queue.task(name="job")(lambda: "done")
+        before = [job() for _ in range(20)]
+        got: list[object] = []
+        waiting = threading.Thread(target=lambda: got.extend(handle.get(60) for handle in before))
+        waiting.start()
+        old = pair.master
+        until(lambda: length(pair.replica) == 20, "the replica has the tasks")
+        if how == "killed":
+            old.kill()
+        else:
+            ask(pair.sentinels[0], "SENTINEL", "FAILOVER", MASTER)
+        until(lambda: pair.master is not old, "the replica was promoted")
+
+        after = until(lambda: called(job), "a call is accepted")
+        until(lambda: drained(queue), "the worker goes on")
+        waiting.join()
+
+        assert got == ["done"] * 20
+        assert after is not None
+        assert after.get(30) == "done"
+        assert asyncio.run(asynchronously(job, queue)) == "done"
+
+
+def called(job: Job) -> AsyncResult[str] | None:
+    with suppress(BrokerUnavailableError):
+        return job()
+    return None
+
+
+def drained(queue: TaskQueue) -> bool:
+    with suppress(BrokerError):
+        drain(queue)
+        return queue.admin.info().depth.waiting == 0  # type: ignore[union-attr]  # the queue can be read
+    return False
+
+
+async def asynchronously(job: Job, queue: TaskQueue) -> str:
+    handle = await job.aenqueue()
+    await asyncio.to_thread(drain, queue)
+    return await handle
+
+
+@pytest.mark.parametrize(
+    "client",
+    ["redis+sentinel://127.0.0.1:1/main/0", Sentinel([("127.0.0.1", 1)]).master_for("main")],
+    ids=["url", "client"],
+)
+def test_nothing_connects_before_it_is_used(client: object) -> None:
+    """A queue can be made where no Sentinel runs."""
+    queue = TaskQueue(client)
+
+    with pytest.raises(BrokerUnavailableError, match="sentinel service 'main'"):
+        queue.task(name="job")(lambda: None)()
+
+
+def test_logins(masters: tuple[Server, Server, Server]) -> None:
+    """The login in the URL is that of the master; the Sentinels have their own."""
+    first, _, sentinel = masters
+    ask(first, "ACL", "SETUSER", "shop", "on", ">s@cret", "allkeys", "allchannels", "+@all")
+    ask(first, "CONFIG", "SET", "requirepass", "another")
+    ask(sentinel, "ACL", "SETUSER", "look", "on", ">l/ook", "allchannels", "+@all")
+    place = f"127.0.0.1:{sentinel.port}/{MASTER}?sentinel_username=look&sentinel_password=l%2Fook"
+    with closing(TaskQueue(f"redis+sentinel://shop:s%40cret@{place}")) as queue:
+        assert queue.task(name="job")(lambda: None)().task_id
+    with closing(TaskQueue(f"redis+sentinel://shop:wr0ng@{place}")) as queue:
+        with pytest.raises(BrokerError) as raised:
+            queue.task(name="job")(lambda: None)()
+        assert "wr0ng" not in str(raised.value)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", kinds_to_test())
+def test_five_failovers(kind: ServerKind) -> None:
+    """The master is killed five times, and comes back as a replica. With a replica that must have each write, no call
+    that returned is lost."""
+    args = (
+        "--min-replicas-to-write",
+        "1",
+        "--min-replicas-max-lag",
+        "1",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+    )
+    with watched(kind, sentinels=3, args=args) as pair, closing(TaskQueue(pair.url)) as queue:
+        job = queue.task(name="job")(lambda: "done")
+        handles: list[AsyncResult[str]] = []
+        for _ in range(5):
+            pair.wait_replicated()
+            for _ in range(200):
+                handle = until(lambda: called(job), "a call is accepted")
+                assert handle is not None
+                handles.append(handle)
+            old = pair.master
+            old.kill()
+            until(lambda old=old: pair.master is not old, "the replica was promoted")  # type: ignore[misc]
+            old.restart()
+            until(lambda old=old: ask(old, "ROLE")[0] == "slave", "it follows the new one", 120)  # type: ignore[misc]
+        until(lambda: drained(queue), "all is done", 60)
+        assert [handle.get(30) for handle in handles] == ["done"] * 1_000
