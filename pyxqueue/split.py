@@ -27,6 +27,7 @@ from .protocols import (
     FairLines,
     HasAbout,
     HasLocks,
+    HasStatistics,
     HasWakeups,
     LimitStore,
     Pausing,
@@ -75,6 +76,8 @@ class SplitBackend:
             self.watch_expired = broker.watch_expired
         if isinstance(broker, Pausing):
             self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
+        if isinstance(broker, HasStatistics):
+            self.add_statistics, self.statistics = broker.add_statistics, broker.statistics
 
     # Broker
 

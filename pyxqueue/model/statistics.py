@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from typing import Protocol
 
 from msgspec import Struct, field
 
@@ -56,6 +57,14 @@ MINUTES, TENS = 480, 432
 NOW, TOTAL = "now", "total"
 
 Row = list[int]
+
+
+class Slots(Protocol):
+    """The slots of a group, as texts by name."""
+
+    def get(self, slot: str, default: str, /) -> str: ...
+
+    def __setitem__(self, slot: str, text: str, /) -> None: ...
 
 
 class Histogram(Struct, frozen=True):
@@ -228,7 +237,7 @@ def ten_slot(start_ms: int) -> str:
     return f"t{start_ms // TEN_MINUTES % TENS}"
 
 
-def add(slots: MutableMapping[str, str], tasks: Sequence[TaskCounts], now_ms: int) -> None:
+def add(slots: Slots, tasks: Sequence[TaskCounts], now_ms: int) -> None:
     """Add what was counted to the slots of a group."""
     minute = now_ms - now_ms % MINUTE
     start, rows = read_slot(slots.get(NOW, ""))
@@ -241,7 +250,7 @@ def add(slots: MutableMapping[str, str], tasks: Sequence[TaskCounts], now_ms: in
     slots[NOW] = slot_text(minute, rows)
 
 
-def _close(slots: MutableMapping[str, str], start: int, rows: Mapping[str, Row]) -> None:
+def _close(slots: Slots, start: int, rows: Mapping[str, Row]) -> None:
     """Add the rows of a minute that is over to the other slots."""
     homes = ((minute_slot(start), start), (ten_slot(start), start - start % TEN_MINUTES), (TOTAL, None))
     for slot, begins in homes:

@@ -14,6 +14,7 @@ from redis.crc import key_slot
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
 from pyxqueue.backends.redis.keys import GroupKeys, live_of, meta
 from pyxqueue.backends.redis.reading import entry_fence, read_classes, read_paused
+from pyxqueue.model.statistics import MINUTE, minute_slot, ten_slot
 from pyxqueue.protocols import StoreOptions
 
 from .left_over import in_redis
@@ -95,6 +96,7 @@ class RedisHarness:
                 run("ZINCRBY", keys.delayed, -ms, task_id)
             self._age_locks(keys, ms)
             self._age_rates(keys, ms)
+            self._age_statistics(keys, ms)
             for task_id in run("ZRANGE", keys.expiries, 0, -1):
                 run("ZINCRBY", keys.expiries, -ms, task_id)
             for task_id, value in run("HGETALL", keys.dependents).items():
@@ -133,6 +135,19 @@ class RedisHarness:
             run("HSET", keys.gates, name, spent)
         for gate in run("ZRANGE", keys.turns, 0, -1):
             run("ZINCRBY", keys.turns, -ms, gate)
+
+    def _age_statistics(self, keys: GroupKeys, ms: int) -> None:
+        """Move the slots back by whole minutes."""
+        run, slots = self.raw.execute_command, dict[str, bytes]()
+        key, _ = keys.statistics
+        for name, text in run("HGETALL", key).items():
+            begun, _, lines = text.partition(b"\n")
+            start = int(begun) - ms // MINUTE * MINUTE
+            moved = {b"m": minute_slot, b"t": ten_slot}.get(name[:1]) if name[1:].isdigit() else None
+            slots[moved(start) if moved else name.decode()] = b"%d\n%b" % (start, lines)
+        if slots:
+            run("DEL", key)
+            run("HSET", key, *(part for pair in slots.items() for part in pair))
 
     def clock(self) -> int:
         """The time in ms, as the store sees it."""
@@ -204,5 +219,9 @@ class RedisHarness:
 
     def footprint(self) -> int:
         """Every key but the fixed ones of a group, and every entry that is outstanding."""
-        left = sum(sum(in_redis(self.raw.execute_command, keys).values()) for _, keys in self.groups())
+        run = self.raw.execute_command
+        left = sum(sum(in_redis(run, keys).values()) for _, keys in self.groups())
+        for _, keys in self.groups():
+            slots, senders = keys.statistics
+            left += int(run("HLEN", slots)) + int(run("ZCARD", senders))
         return len(self._keys_of_tasks()) + left

@@ -97,4 +97,5 @@ class SQLiteHarness:
         """Every row but those of the groups, the counter, the history and the failed."""
         with self.opened[0]._queue.store.read() as db:
             remembered: int = db.execute("SELECT count(*) FROM task WHERE place = ?", (REMEMBERED,))[0][0]
-            return remembered + sum(in_sqlite(db).values())
+            counted: int = db.execute("SELECT (SELECT count(*) FROM statistic) + (SELECT count(*) FROM sender)")[0][0]
+            return remembered + counted + sum(in_sqlite(db).values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ...offload import Offloaded
 from ...protocols import AsyncProducer, ScheduleStore, StoreOptions
@@ -19,6 +20,10 @@ from .results import RedisRecords
 from .session import Session
 from .together import RedisSharedClaims
 from .watch import Notifier
+
+if TYPE_CHECKING:
+    from ...model.statistics import Statistics, StatisticsBatch
+    from .statistics import RedisStatistics
 
 
 class RedisBackend:
@@ -77,6 +82,17 @@ class RedisBackend:
 
     def limits(self) -> RedisLimits:
         return self._limits
+
+    def add_statistics(self, batch: StatisticsBatch) -> bool:
+        return self._statistics().add_statistics(batch)
+
+    def statistics(self, minutes: int) -> Statistics:
+        return self._statistics().statistics(minutes)
+
+    def _statistics(self) -> RedisStatistics:
+        from .statistics import RedisStatistics  # noqa: PLC0415 - a program that only enqueues does not need it
+
+        return RedisStatistics(self._registration)
 
     def older(self) -> OlderQueue | None:
         """The queue as a source for `move`, if it is kept in an older layout."""

@@ -35,6 +35,10 @@ key                     type     written by              lives
 `{name}:G:dependents`   hash     enqueue … settle        until tasks that wait or have waited for others of their flow
                                                          end: for how many, how many doom it; while suspended tasks wait
                                                          for an event or for children: for how many
+`{name}:G:statistics`   hash     add_statistics          until the group is removed; its statistics, in so many
+                                                         slots at most
+`{name}:G:senders`      zset     add_statistics          likewise; who has sent statistics, by the number of the last
+                                                         batch, at most 2,000
 `{name}:G:task:ID`      string   enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
                                                          with the failed tasks: until it is requeued or deleted
 `{name}:G:record:ID`    string   settle                  the result's ttl, where the task's key outlives it
@@ -223,6 +227,11 @@ class GroupKeys:
     def record(self, task_id: str) -> str:
         """The key of the record if the task key outlives it."""
         return f"{self.prefix}:record:{task_id}"
+
+    @property
+    def statistics(self) -> tuple[str, str]:
+        """The keys of the statistics, and of those who have sent some."""
+        return f"{self.prefix}:statistics", f"{self.prefix}:senders"
 
     def window(self, name: str) -> str:
         """The key of a lock that ends by time alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ...clock import wall_clock
 from ...protocols import AsyncProducer, FairLines, LimitStore, ScheduleStore, StoreOptions
@@ -18,6 +19,10 @@ from .queue import Queue
 from .results import SQLiteRecords
 from .store import BUSY_LIMIT, Store
 from .versions import Version, wal_is_safe
+
+if TYPE_CHECKING:
+    from ...model.statistics import Statistics, StatisticsBatch
+    from .statistics import SQLiteStatistics
 
 
 class SQLiteBackend:
@@ -86,3 +91,14 @@ class SQLiteBackend:
 
     def asynchronous(self) -> AsyncProducer:
         return SQLiteProducer(self, self._queue, self._records, self._inspector)
+
+    def add_statistics(self, batch: StatisticsBatch) -> bool:
+        return self._statistics().add_statistics(batch)
+
+    def statistics(self, minutes: int) -> Statistics:
+        return self._statistics().statistics(minutes)
+
+    def _statistics(self) -> SQLiteStatistics:
+        from .statistics import SQLiteStatistics  # noqa: PLC0415 - a program that only enqueues does not need it
+
+        return SQLiteStatistics(self._queue)

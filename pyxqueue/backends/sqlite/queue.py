@@ -125,7 +125,18 @@ class Groups:
         key = self.all.pop(name).key
         self.registered.discard(name)
         self.db.execute("DELETE FROM consumer WHERE grp = ?", (key,))
-        for table in ("lock", "gate_limit", "gate", "gated", "rate", "flow", "fair", "dependent"):
+        for table in (
+            "lock",
+            "gate_limit",
+            "gate",
+            "gated",
+            "rate",
+            "flow",
+            "fair",
+            "dependent",
+            "statistic",
+            "sender",
+        ):
             self.db.execute(f"DELETE FROM {table} WHERE grp = ?", (key,))  # noqa: S608 - our own words
         self.db.execute("UPDATE consumer_group SET name = ?, registered = 0 WHERE key = ?", (f"{_REMOVED}{key}", key))
 

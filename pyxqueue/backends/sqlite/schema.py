@@ -27,6 +27,9 @@ tasks of it wait; a row with an empty tenant and the kind 2 is about the line of
 were not stored yet, the ms until which they must be, or 0 if the task does not wait any more, and how many have ended
 so that it must not run. The row is kept until the task ends, or as long as it is with the failed tasks.
 
+`statistic` has the slots of the statistics of a group (`pyxqueue.model.statistics`), `sender` the number of the last
+batch of each sender.
+
 Each number of a row, order and fencing token is larger than all before. `counter` has the last one, or a smaller one
 while the largest row has a larger number: new tasks do not write it, but their deletion does.
 """
@@ -45,7 +48,7 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 13
+VERSION = 14
 """The layout: the tables, and the format of what they hold."""
 
 NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK, BLOCKED, DEPENDENT = range(1, 10)
@@ -144,6 +147,10 @@ TABLES = (
     """CREATE TABLE step (
         seq INTEGER NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
         PRIMARY KEY (seq, kind, name)) WITHOUT ROWID""",
+    """CREATE TABLE statistic (
+        grp INTEGER NOT NULL, slot TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (grp, slot)) WITHOUT ROWID""",
+    """CREATE TABLE sender (
+        grp INTEGER NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID""",
 )
 
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
@@ -154,7 +161,7 @@ _MADE = {
 }
 _TABLES = (
     "counter", "consumer_group", "consumer", "task", "body", "schedule", "lock", "gate_limit", "gate", "gated", "rate",
-    "flow", "fair", "dependent", "parent", "step",
+    "flow", "fair", "dependent", "parent", "step", "statistic", "sender",
 )  # fmt: skip
 
 Step = str | Callable[[Connection], None]
@@ -246,6 +253,7 @@ STEPS: Steps = {
     ),
     11: (f"ALTER TABLE dependent ADD COLUMN {BAD}",),
     12: tuple(one for one in TABLES if re.match(r"CREATE TABLE (step|parent)", one)),
+    13: tuple(one for one in TABLES if re.match(r"CREATE TABLE (statistic|sender)", one)),
 }
 
 
