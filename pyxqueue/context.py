@@ -11,13 +11,15 @@ from typing import TypeVar
 from attrs import define, field
 
 from .errors import ConfigurationError, NotInTaskError
-from .model.message import MISSED_HEADER, TICK_HEADER, Progress
+from .model.message import MISSED_HEADER, TICK_HEADER, Message, Progress
 from .printable import quoted
 from .steps import ResumableTask
 
 T = TypeVar("T")
 MAX_TEXT = 1_000
 """How many characters of a progress text are kept."""
+_YEAR_9999 = 253_370_764_800_000
+"""Ms since the epoch: `datetime` has no later year."""
 _LARGEST = 2**53
 """Not every store keeps the value of a number above this."""
 
@@ -35,6 +37,28 @@ class TaskContext(ResumableTask):
     _report: Callable[[Progress], None] = field(repr=False)
     _served: Sequence[str] = field(default=(), repr=False)
     """The queues whose tasks this worker runs; none where a task may wait for others as long as it takes."""
+    group: str = field(default="", kw_only=True)
+    """The group of the worker."""
+    worker: str = field(default="", kw_only=True)
+    """The name of the worker."""
+    _message: Message | None = field(default=None, repr=False, kw_only=True, alias="message")
+    _since: Callable[[], float | None] | None = field(default=None, repr=False, kw_only=True, alias="since")
+
+    @property
+    def enqueued(self) -> datetime | None:
+        """When the store accepted the task, by its clock; None if it is not known."""
+        return None if self._message is None else _moment(self._message.enqueued_ms)
+
+    @property
+    def due(self) -> datetime | None:
+        """When this run was due, by the store's clock; None if it was so at once."""
+        return None if self._message is None else _moment(self._message.due_ms)
+
+    @property
+    def waited(self) -> float | None:
+        """For how many seconds the task had been due when this run started; None if that is not known, as for a retry
+        without a delay."""
+        return None if self._since is None else self._since()
 
     @property
     def tick(self) -> datetime | None:
@@ -120,6 +144,10 @@ def enter(context: TaskContext) -> contextvars.Token[TaskContext]:
 
 def leave(token: contextvars.Token[TaskContext]) -> None:
     _current.reset(token)
+
+
+def _moment(ms: int) -> datetime | None:
+    return datetime.fromtimestamp(ms / 1000, UTC) if 0 < ms < _YEAR_9999 else None
 
 
 def _is_count(text: str) -> bool:

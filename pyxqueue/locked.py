@@ -344,7 +344,7 @@ class LockedGroup(Entries):
         entry.suspended, entry.event = False, ""
         self.move(entry, Place.IN_FLIGHT, now)
         must_begin = entry.expires > 0 or is_held_until_start(entry.message) or has_rate(entry.message)
-        return Delivery(entry.message, entry.receipt, entry.fence, must_begin or self.asks_all)
+        return Delivery(entry.message, entry.receipt, entry.fence, must_begin or self.asks_all, now)
 
     def holding(self, receipt: str) -> Entry | None:
         """Return the entry whose current receipt this is (B4). Its lease may have ended (B3)."""

@@ -247,7 +247,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "__init__": (
             "(self, id: str, name: str, attempt: int, queue: str, headers: Mapping[str, str], report: "
             "Callable[[Progress], None], served: Sequence[str] = (), *, open_steps: Callable[[], RunSteps] | None = "
-            "None) -> None"
+            "None, group: str = '', worker: str = '', message: Message | None = None, since: Callable[[], float | "
+            "None] | None = None) -> None"
         ),
         "agather": (
             "(self, name: str, calls: Iterable[CallOf[Any]], /, *, return_exceptions: bool = False) -> list[Any]"
@@ -258,9 +259,12 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "attempt": "attribute",
         "await_event": "(self, name: str, /, timeout: Seconds | None = None) -> Any",
         "cursor": "(self, default: Any = None) -> Any",
+        "due": "attribute",
+        "enqueued": "attribute",
         "gather": (
             "(self, name: str, calls: Iterable[CallOf[Any]], /, *, return_exceptions: bool = False) -> list[Any]"
         ),
+        "group": "attribute",
         "headers": "attribute",
         "id": "attribute",
         "logger": "attribute",
@@ -273,6 +277,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "step": "(self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T",
         "tick": "attribute",
         "wait_event": "(self, name: str, /, timeout: Seconds | None = None) -> Any",
+        "waited": "attribute",
+        "worker": "attribute",
     },
 }
 

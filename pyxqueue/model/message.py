@@ -172,6 +172,8 @@ class Delivery(Struct, frozen=True):
     """The fencing token: it grows with each claim of the message, so that records of two holders can be compared."""
     must_begin: bool = False
     """Whether its holder must ask the broker with `begin` just before it runs the task."""
+    claimed_ms: int = 0
+    """When it was claimed (ms of the store's clock); 0 if the store does not tell."""
 
 
 class Failure(Struct, frozen=True):

@@ -89,6 +89,8 @@ class Broker(Protocol):
         its turn. This goes on from claim to claim of the handle (`pyxqueue.model.turns` has both rules in code). So
         however many new messages are ready, the first that came back is one of a handle's next two deliveries of its
         class; and however many came back, at least every second delivery of a class is new while there are any.
+      - `claimed_ms` of a delivery is the time of its claim by the store's clock, as closely as the broker knows it
+        without asking once more for each claim; 0 if it does not know it.
       - What one call makes ready comes in the order of its items, and what was delayed in the order of `due_ms`. The
         order of messages that one step releases or reclaims is open.
 

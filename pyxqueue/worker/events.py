@@ -43,6 +43,8 @@ class TaskStarted(Struct, frozen=True):
     worker: str
     queue: str = ""
     """The name of its queue."""
+    waited: float | None = None
+    """For how many seconds it had been due when this run started; None if that is not known."""
 
 
 class TaskSettled(Struct, frozen=True):
@@ -59,6 +61,8 @@ class TaskSettled(Struct, frozen=True):
     """How long the task ran, in seconds."""
     queue: str = ""
     """The name of its queue."""
+    waited: float | None = None
+    """For how many seconds it had been due when this run started; None if that is not known."""
 
 
 class TaskExpired(Struct, frozen=True):

@@ -50,6 +50,9 @@ class Execution:
     report: Callable[[Progress], None]
     keeper: StepKeeper | None = None
     receipt: str = ""
+    worker: str = ""
+    waited: Callable[[], float | None] | None = None
+    """Returns for how many seconds it had been due when this run started."""
     steps: JobSteps | None = field(default=None, init=False)
     """Those of this run, once it has used some."""
 
@@ -117,7 +120,17 @@ class Execution:
         message, keeper = self.message, self.keeper
         about = message.id, message.name, message.attempt, self.codec.queue, message.headers, self.report
         served = () if keeper is None else keeper.served
-        enter(TaskContext(*about, served, open_steps=None if keeper is None else self.open_steps))
+        enter(
+            TaskContext(
+                *about,
+                served,
+                open_steps=None if keeper is None else self.open_steps,
+                group=self.codec.group,
+                worker=self.worker,
+                message=message,
+                since=self.waited,
+            )
+        )
         decimal.setcontext(decimal.getcontext().copy())  # a copied context shares this object, which tasks change
 
 
@@ -152,6 +165,8 @@ def prepare(
     fill: Callable[[Call], Call] | None = None,
     *,
     keeper: StepKeeper | None = None,
+    worker: str = "",
+    waited: Callable[[], float | None] | None = None,
 ) -> Execution | Outcome:
     """Decode the arguments of a delivery. Returns its outcome if it cannot run. `task` is None if no task of its name
     is registered here; `fill` puts the results of other tasks into the arguments."""
@@ -188,4 +203,4 @@ def prepare(
     except BaseException as error:  # noqa: BLE001 - a serializer's hooks are the user's code
         failure = failure_of(error)
         return Rejected(Failure("SerializationError", f"decoding raised {failure.type}: {failure.message}"))
-    return Execution(task, message, args, kwargs, codec, report, keeper, delivery.receipt)
+    return Execution(task, message, args, kwargs, codec, report, keeper, delivery.receipt, worker, waited)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from attrs import define, field
 
 from ..inflight import InFlight, InFlightTable, Slots
-from ..model.message import Delivery, Progress
+from ..model.message import Delivery, Message, Progress
 from ..registry import TaskSpec
 
 
@@ -23,11 +23,24 @@ class Job:
     """None if no task of this name is registered here."""
     queue: int = 0
     """The number of its queue, among those that the worker serves."""
+    claimed: float = 0.0
+    """By `time.monotonic`."""
     started: float = 0.0
     """By `time.monotonic`."""
     progress: Progress | None = None
     unsent: bool = False
     """`progress` has changed since it was last sent."""
+
+    def waited(self) -> float | None:
+        """Return the seconds from when the message was enqueued or due, whichever was later, to the start of this run;
+        None if that is not known, as for a retry without a delay."""
+        message, claimed_ms = self.delivery.message, self.delivery.claimed_ms
+        if not isinstance(message, Message):
+            return None
+        since = max(message.due_ms, message.enqueued_ms if message.attempt == 1 else 0)
+        if since <= 0 or claimed_ms <= 0:
+            return None
+        return max(0, claimed_ms - since) / 1000 + max(0.0, self.started - self.claimed)
 
     def report(self, progress: Progress) -> None:
         self.progress = progress
@@ -59,7 +72,7 @@ class Jobs:
         slot = self.slots.add(
             message.id, delivery.receipt, message.attempt, now, delivery.fence, queue, pinned=message.redelivered
         )
-        job = self._by_slot[slot] = Job(delivery, slot, task, queue)
+        job = self._by_slot[slot] = Job(delivery, slot, task, queue, now)
         return job
 
     def remove(self, job: Job) -> None:

@@ -39,6 +39,8 @@ class Runner:
     chance: Callable[[], float]
     inputs: InputReader
     keeper: StepKeeper
+    eager: bool = False
+    """Whether a job starts as soon as it is claimed, on a clock that stands still."""
 
     def run(
         self, job: Job, executor: Executor, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
@@ -76,6 +78,8 @@ class Runner:
     def _begin(self, job: Job) -> bool:
         """Note that the job starts. Returns False if it was given back meanwhile."""
         job.started = time.monotonic()
+        if self.eager:
+            job.claimed = job.started
         started = self.jobs.slots.start(job.slot, job.started)
         if not started:
             self.jobs.remove(job)
@@ -100,14 +104,23 @@ class Runner:
         task = job.task
         if task is not None and (seconds := task.options.hard_limit) is not None:
             self._limit(job, seconds)  # it includes the decoding
-        prepared = prepare(job.delivery, task, self.codec, job.report, self.inputs.fill, keeper=self.keeper)
+        prepared = prepare(
+            job.delivery,
+            task,
+            self.codec,
+            job.report,
+            self.inputs.fill,
+            keeper=self.keeper,
+            worker=self.consumer,
+            waited=job.waited,
+        )
         if not isinstance(prepared, Execution):
             self._end(job, prepared)
             return None
         if self.observer is not None:
             message = prepared.message
             about = message.id, message.name, message.attempt, self.consumer
-            tell(self.observer, TaskStarted(*about, self.codec.queue))
+            tell(self.observer, TaskStarted(*about, self.codec.queue, job.waited()))
         return prepared
 
     def _limit(self, job: Job, seconds: float) -> None:

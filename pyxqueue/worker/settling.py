@@ -136,6 +136,6 @@ class SettlingQueue:
         name = message.name if isinstance(message, Message) else "?"
         about = message.id, name, message.attempt, self.consumer
         queue = self.decider.codec.queue
-        event = TaskSettled(*about, ran.outcome, verdict, accepted, ran.seconds, queue)
+        event = TaskSettled(*about, ran.outcome, verdict, accepted, ran.seconds, queue, ran.job.waited())
         log_settled(event, self.of)
         tell(self.observer, event)

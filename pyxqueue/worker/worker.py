@@ -102,7 +102,8 @@ class Worker:
         inputs = InputReader(cast("Results", parts.broker), parts.codec)  # only a backend has flows
         served = () if parts.eager else [each.codec.queue for each in self.parts]
         keeper = StepKeeper(parts.broker, parts.codec, lambda: beginner.stopping, self._backoff, served)
-        runner = Runner(jobs, parts.codec, consumer, parts.observer, settling.put, beginner, chance, inputs, keeper)
+        about = jobs, parts.codec, consumer, parts.observer, settling.put
+        runner = Runner(*about, beginner, chance, inputs, keeper, parts.eager)
         sealed = parts.codec.seal is not None
         return ServedQueue(parts.broker, parts.registry, decider, settling, runner, parts.name, number, sealed)
 

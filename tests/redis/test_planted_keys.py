@@ -104,7 +104,7 @@ def test_fencing_tokens_grow_as_entries_do() -> None:
     """Both numbers of the id count."""
     ids = ["1-0", "1-1", "1-1000001", f"1-{LAST}", "2-0", f"{LAST}-0", f"{LAST}-{LAST}"]
 
-    fences = [delivery_of("n", entry.encode(), [b"name", b"job"], "w").fence for entry in ids]
+    fences = [delivery_of("n", entry.encode(), [b"name", b"job"], "w", 0).fence for entry in ids]
 
     assert fences == sorted(set(fences))
     assert fences[-1] < 2**128

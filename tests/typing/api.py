@@ -321,6 +321,8 @@ async def async_steps() -> None:
 
 def inside_a_task() -> None:
     assert_type(current_task(), TaskContext)
+    assert_type(current_task().waited, float | None)
+    assert_type(current_task().enqueued, datetime | None)
     for number in track([1, 2]):
         assert_type(number, int)
 

@@ -170,6 +170,10 @@ class Lines:
         claimed = self._hand_out(consumer, limit, {place: found.get(stream, ()) for place, stream in self._places})
         return self._asked(self._drawn_after(claimed))
 
+    def note_time(self, server_ms: int) -> None:
+        """Note what the server's clock has just shown."""
+        self._reclaimer.clock.note(server_ms)
+
     def lost(self) -> None:
         """Note that the server did not reply."""
         self._reclaimer.health.lost()
@@ -181,14 +185,17 @@ class Lines:
         self._came_back = bool(came_back)
         if not came_back and not self._owed and len(new) <= limit:
             self._since += len(new)
-            return [commands.delivery("n", entry, flat, consumer) for entry, flat in new]
+            now = self._reclaimer.clock()
+            return [commands.delivery("n", entry, flat, consumer, now) for entry, flat in new]
         return self._in_turns(consumer, limit, {"a": came_back, "n": new})
 
     def _of_all_classes(self, consumer: str, limit: int, block_ms: int) -> list[Delivery]:
         registration = self.registration
         found = registration.session.run(
             registration.current(
-                lambda groups: commands.claim(groups.streams[self._group], consumer, limit, self._turn())
+                lambda groups: commands.claim(
+                    groups.streams[self._group], consumer, limit, self._turn(), self._reclaimer.clock
+                )
             )
         )
         self._reclaimer.health.seen(registration.lease_ms)
@@ -216,7 +223,8 @@ class Lines:
         }
         surplus = [(place, line, kept.get(place, 0)) for place, line in found.items()]
         self._unread(consumer, [(place, line, size) for place, line, size in surplus if size < len(line)])
-        return [commands.delivery(place, entry, flat, consumer) for place, entry, flat in taken.messages]
+        now = self._reclaimer.clock()
+        return [commands.delivery(place, entry, flat, consumer, now) for place, entry, flat in taken.messages]
 
     def _unread(self, consumer: str, surplus: Sequence[tuple[str, _Line, int]]) -> None:
         """Return the entries of each line that are beyond those that are kept."""

@@ -269,24 +269,25 @@ def open_receipt(text: str) -> tuple[str, str, str, str, str]:
     return (place, entry, consumer, task_id, raw) if place in LIVE and is_entry(entry) else ("n", "0-0", "", "", "")
 
 
-def delivery(place: str, raw_entry: bytes, flat: Sequence[bytes], consumer: str) -> Delivery:
+def delivery(place: str, raw_entry: bytes, flat: Sequence[bytes], consumer: str, claimed_ms: int) -> Delivery:
     """The delivery of an entry that was claimed."""
     entry = raw_entry.decode()
     message = message_from_fields(pairs(flat), entry)
     must_begin = isinstance(message, Message) and (
         message.expires_ms > 0 or is_held_until_start(message) or has_rate(message)
     )
-    return Delivery(message, receipt(place, entry, consumer, message), entry_fence(entry), must_begin)
+    return Delivery(message, receipt(place, entry, consumer, message), entry_fence(entry), must_begin, claimed_ms)
 
 
-def claim(keys: GroupKeys, consumer: str, limit: int, turn: Turn) -> Command[list[Delivery]]:
+def claim(keys: GroupKeys, consumer: str, limit: int, turn: Turn, now: Callable[[], int]) -> Command[list[Delivery]]:
     """Where a priority class other than 0 is in use."""
     args: list[Arg] = [keys.group, consumer, limit, turn.since]
     for number, line in lines_of(keys.classes).items():
         args += (*line, "1" if number in turn.owed else "")
 
     def parse(reply: Any) -> list[Delivery]:
-        return [delivery(place.decode(), entry, flat, consumer) for place, entry, flat in reply]
+        claimed_ms = now()
+        return [delivery(place.decode(), entry, flat, consumer, claimed_ms) for place, entry, flat in reply]
 
     return Command("claim", keys.own, args, parse)
 
@@ -562,11 +563,13 @@ def give_up(keys: GroupKeys, task_id: str, noted: bytes, lost: str) -> Command[b
     )
 
 
-def classes(stream_keys: Sequence[str], group: str) -> Command[list[tuple[frozenset[int], bool]]]:
-    """Which priority classes other than 0 are in use in each queue, and whether task names are paused in its group."""
+def classes(stream_keys: Sequence[str], group: str) -> Command[tuple[int, list[tuple[frozenset[int], bool]]]]:
+    """The time, and for each queue which priority classes other than 0 are in use there, and whether task names are
+    paused in its group."""
 
-    def parse(reply: Any) -> list[tuple[frozenset[int], bool]]:
-        return [(read_classes(raw), names is not None) for raw, names in reply]
+    def parse(reply: Any) -> tuple[int, list[tuple[frozenset[int], bool]]]:
+        now, *found = reply
+        return int(now), [(read_classes(raw), names is not None) for raw, names in found]
 
     return Command("classes", [meta(one) for one in stream_keys], [group], parse)
 

@@ -16,8 +16,33 @@ from .registration import Registration
 
 _FORGET_CONSUMER_AFTER = 3_600_000
 """Ms after which a consumer that holds nothing and says nothing is forgotten."""
+_READ_CLOCK_AFTER = 60.0
+"""Seconds after which the server's clock is read again, although nothing needs to be reclaimed."""
 _LONGEST_PERIOD = 5_000
 """The most ms between two scans; with a short lease it is a quarter of the lease."""
+
+
+class ServerClock:
+    """The server's clock in ms, reckoned from when it was read last, so that no claim has to ask for it. It is behind
+    by the time that the reply took then. 0 before the first reading."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        """How many ms it is ahead of `time.monotonic`."""
+        self._read = float("-inf")
+
+    def __call__(self) -> int:
+        return int(time.monotonic() * 1000 + self._ahead) if self._ahead else 0
+
+    def note(self, server_ms: int) -> None:
+        """Note what the server has just replied."""
+        self._read = time.monotonic()
+        self._ahead = server_ms - self._read * 1000
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it may have drifted since it was read."""
+        return time.monotonic() - self._read > _READ_CLOCK_AFTER
 
 
 class HealthClock:
@@ -77,6 +102,7 @@ class Reclaimer:
         self.period_ms = 0.0
         """The ms between two scans, by the lease of the last one."""
         self.health = HealthClock()
+        self.clock = ServerClock()
 
     def reclaim(self) -> None:
         """Reclaim messages whose lease has ended, if we have been in touch with the server for long enough."""
@@ -86,10 +112,13 @@ class Reclaimer:
         try:
             lease = self._registration.read_lease()
             handed_out = self._last_handed_out()
-            server_ms = self._server_ms() if handed_out or not self.health.knows_clock else None
+            reads = handed_out or not self.health.knows_clock or self.clock.is_old
+            server_ms = self._server_ms() if reads else None
         except BrokerUnavailableError:
             self.health.lost()
             raise
+        if server_ms is not None:
+            self.clock.note(server_ms)
         self.health.seen(lease, server_ms)
         self.period_ms = min(lease / 4, _LONGEST_PERIOD)
         if self._after_ms != 0:

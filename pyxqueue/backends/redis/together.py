@@ -72,7 +72,9 @@ class RedisSharedClaims:
             return
         registrations = [broker.lines.registration for broker in self._brokers]
         look = commands.classes([one.options.stream_key for one in registrations], self._group)
-        found = registrations[0].session.run(call(look))
+        now, found = registrations[0].session.run(call(look))
+        for broker in self._brokers:
+            broker.lines.note_time(now)
         for one, (classes, asks_all) in zip(registrations, found, strict=True):
             one.names.note(asks_all)
             if classes != one.groups.classes:

@@ -36,6 +36,8 @@ class Lent(NamedTuple):
     """That of the handle's next claim."""
     asks_all: bool = False
     """Whether each delivery has `must_begin`."""
+    now: int = 0
+    """When it was taken, by the store's clock."""
 
 
 class _Chosen(NamedTuple):
@@ -85,6 +87,7 @@ def lend(group: Group, consumer: str, limit: int, turn: Turn) -> Lent:
         fence,
         turn.after({number: place == LINES[number][0] for number, place in last.items()}, len(rows)),
         group.asks_all,
+        group.now,
     )
 
 
@@ -125,16 +128,16 @@ def _advance(group: Group, new: Sequence[Sequence[Any]], taken: int, *, more: bo
 
 
 def deliveries_of(lent: Lent) -> list[Delivery]:
-    return [_delivery(row, lent.fence, lent.asks_all) for row in lent.rows]
+    return [_delivery(row, lent) for row in lent.rows]
 
 
-def _delivery(row: Sequence[Any], fence: int, asks_all: bool) -> Delivery:
+def _delivery(row: Sequence[Any], lent: Lent) -> Delivery:
     seq, task_id, *header, _, fields, _ = row
     message = read_message(fields, task_id if is_id(task_id) else nameless(seq), header)
     must_begin = isinstance(message, Message) and (
-        asks_all
+        lent.asks_all
         or message.expires_ms > 0
         or (message.lock != "" and is_held_until_start(message))
         or (message.gates != () and has_rate(message))
     )
-    return Delivery(message, f"{seq}.{fence}", fence, must_begin)
+    return Delivery(message, f"{seq}.{lent.fence}", lent.fence, must_begin, lent.now)

@@ -15,6 +15,8 @@ from .prelude import Backend, Contract, Harness, law, m, s
 
 B2 = law("B2")
 
+_SLACK = 20_000
+"""Milliseconds by which a broker may be wrong about the time of a claim, on a machine that hardly gets on."""
 _FORKS = hasattr(os, "fork") and sys.platform != "darwin"  # where workers are forked, too
 
 
@@ -223,3 +225,30 @@ class ClaimLaws(Contract):
         backend.interrupt()
         call = s.Call(lambda: backend.claim("one", 1, 60 * s.MINUTE))
         B2.same(list(call.result(self.patience, B2, "an interrupt before the claim was forgotten")), [], "its result")
+
+    def test_b2_a_delivery_says_when_it_was_claimed(self, harness: Harness) -> None:
+        """`claimed_ms` is the time of this claim by the store's clock, not of an earlier one or the enqueue; or 0."""
+        backend = harness.open()
+        backend.enqueue([s.job("a")])
+        waited = []
+        for _ in range(2):
+            harness.advance(s.MINUTE)
+            delivery = s.take_one(backend, B2)
+            if delivery.claimed_ms == 0:
+                return
+            waited.append(delivery.claimed_ms - s.readable(delivery, B2).enqueued_ms)
+            s.settled(backend, B2, s.defer(delivery))
+        seen = [abs(ms - wanted) <= _SLACK for ms, wanted in zip(waited, (s.MINUTE, 2 * s.MINUTE), strict=True)]
+        B2.same(seen, [True, True], f"claims one and two minutes after the enqueue, said to be after {waited} ms")
+
+    def test_b2_a_waiting_claim_says_when_it_was_woken(self, harness: Harness) -> None:
+        """`claimed_ms` is not the time at which the claim began to wait."""
+        backend, producer = harness.open(), harness.open()
+        s.take(backend)
+        call = s.waiting(B2, lambda: s.patiently(backend))
+        harness.advance(s.MINUTE)
+        producer.enqueue([s.job("a")])
+        (delivery,) = call.result(self.patience, B2, "a waiting claim was not woken by the message it waited for")
+        waited = delivery.claimed_ms - s.readable(delivery, B2).enqueued_ms
+        said = f"claimed when it was enqueued, said to be {waited} ms later"
+        B2.holds(delivery.claimed_ms == 0 or abs(waited) <= _SLACK, said)

@@ -24,6 +24,8 @@ from ...protocols import (
 from .base import needs
 from .prelude import Contract, Harness, law, m, s
 
+_SLACK = 20_000
+"""As for the claims of one queue."""
 Q1, Q2, Q3, Q4 = law("Q1"), law("Q2"), law("Q3"), law("Q4")
 _ALL = (0, 1, 2)
 _NEVER = float("inf")
@@ -89,6 +91,18 @@ class SharedLaws(Contract):
                 Q1.same(s.extended(queues.each[number], delivery), m.LeaseStatus.HELD, "what extend returned")
                 Q1.same(s.info(queues.each[number], message.id, Q1).worker, "one", "the holder")
                 s.settled(queues.each[number], Q1, s.done(delivery))
+
+    @needs(HasSharedClaims)
+    def test_q1_a_delivery_says_when_it_was_claimed(self, harness: Harness) -> None:
+        """`claimed_ms` is as in a claim from one queue."""
+        with _three(harness) as queues:
+            queues.put(0, "a")
+            queues.put(1, "b")
+            queues.advance(s.MINUTE)
+            for delivery in _flat(queues.claim(9)):
+                waited = delivery.claimed_ms - s.readable(delivery, Q1).enqueued_ms
+                said = f"claimed a minute after the enqueue, said to be after {waited} ms"
+                Q1.holds(delivery.claimed_ms == 0 or abs(waited - s.MINUTE) <= _SLACK, said)
 
     @needs(HasSharedClaims)
     def test_q1_the_lines_of_a_queue_take_turns(self, harness: Harness) -> None:

@@ -198,3 +198,40 @@ class InterruptNeedsAWaitingClaim(MemoryBackend):
     def interrupt(self) -> None:
         if self._waits:
             super().interrupt()
+
+
+class Dating(Group):
+    """Says that a claim was at another time than it was."""
+
+    def time(self, entry: Entry, before: int, now: int) -> int:
+        raise NotImplementedError
+
+    def lend(self, entry: Entry, consumer: str, now: int) -> m.Delivery:
+        before = entry.updated
+        return evolve(super().lend(entry, consumer, now), claimed_ms=self.time(entry, before, now))
+
+
+@breaks("B2")
+class ClaimedWhenItBecameReady(Dating):
+    def time(self, entry: Entry, before: int, now: int) -> int:
+        return before
+
+
+@breaks("B2")
+class ClaimedWhenItWasClaimedFirst(Dating):
+    def time(self, entry: Entry, before: int, now: int) -> int:
+        self.first: int = getattr(self, "first", now)
+        return self.first
+
+
+@breaks("B2")
+class ClaimedInSeconds(Dating):
+    def time(self, entry: Entry, before: int, now: int) -> int:
+        return now // 1000
+
+
+@breaks("B2")
+class ClaimedWhenTheClaimBeganToWait(MemoryBackend):
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
+        begun = self._store.clock()
+        return [evolve(one, claimed_ms=begun) for one in super().claim(consumer, limit, wait_ms)]

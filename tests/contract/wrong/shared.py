@@ -57,6 +57,12 @@ class MayAlwaysBegin(MemoryClaims):
 
 
 @breaks("Q1")
+class ClaimedAtNoTimeOfTheStore(MemoryClaims):
+    def take(self, broker: Any, consumer: str, limit: int) -> Sequence[m.Delivery]:
+        return [evolve(one, claimed_ms=1) for one in super().take(broker, consumer, limit)]
+
+
+@breaks("Q1")
 class ShowsItselfWhereItFinds(MemoryClaims):
     def take(self, broker: Any, consumer: str, limit: int) -> Sequence[m.Delivery]:
         group, _ = broker._queue.join()
