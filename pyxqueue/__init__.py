@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from .client.queue import TaskQueue
 from .client.result import AsyncResult
 from .client.task import Task, TaskCall
-from .context import TaskContext, current_task, progress, track
+from .context import TaskContext, TaskLogFilter, current_task, progress, track
 from .errors import (
     AlreadyRunningError,
     ArgumentError,
@@ -105,6 +105,7 @@ __all__ = [
     "TaskError",
     "TaskExpired",
     "TaskExpiredError",
+    "TaskLogFilter",
     "TaskQueue",
     "TaskSettled",
     "TaskStarted",

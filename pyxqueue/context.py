@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -20,6 +21,8 @@ MAX_TEXT = 1_000
 """How many characters of a progress text are kept."""
 _YEAR_9999 = 253_370_764_800_000
 """Ms since the epoch: `datetime` has no later year."""
+TASK_FIELDS = ("task_id", "task_name", "attempt", "queue", "worker", "trace_id", "span_id")
+"""What `TaskLogFilter` gives each log record."""
 _LARGEST = 2**53
 """Not every store keeps the value of a number above this."""
 
@@ -73,6 +76,17 @@ class TaskContext(ResumableTask):
         return int(number) if _is_count(number) else 0
 
     @property
+    def log_fields(self) -> dict[str, str | int]:
+        """What log records say about the task: `task_id`, `task_name`, `attempt`, `queue` and `worker`."""
+        return {
+            "task_id": self.id,
+            "task_name": self.name,
+            "attempt": self.attempt,
+            "queue": self.queue,
+            "worker": self.worker,
+        }
+
+    @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger named after the task, whose records carry `task_id`, `task_name` and `attempt`."""
         extra = {"task_id": self.id, "task_name": self.name, "attempt": self.attempt}
@@ -105,6 +119,24 @@ def current_task() -> TaskContext:
             "no task runs here; if a task started this thread, start its function with "
             "contextvars.copy_context().run(...)"
         ) from None
+
+
+class TaskLogFilter(logging.Filter):
+    """For a handler of your logging: gives each record that is logged inside a task the attributes `task_id`,
+    `task_name`, `attempt`, `queue` and `worker`, and where OpenTelemetry is used `trace_id` and `span_id`.
+
+    Those that a record has already stay; those that are not known are empty, so that a format can name all of them.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        context = _current.get(None)
+        about = {} if context is None else context.log_fields
+        trace = sys.modules.get("opentelemetry.trace")  # only a program that uses it has imported it
+        if trace is not None and (span := trace.get_current_span().get_span_context()).is_valid:
+            about |= {"trace_id": trace.format_trace_id(span.trace_id), "span_id": trace.format_span_id(span.span_id)}
+        for name in TASK_FIELDS:
+            vars(record).setdefault(name, about.get(name, ""))
+        return True
 
 
 def running_task() -> str:

@@ -175,11 +175,11 @@ def log_settled(event: TaskSettled, of: str = "") -> None:
     """Log one line about a settlement, with the traceback of a failure; at level ERROR if the task failed. `of` stands
     behind the id: the queue, where there are several.
 
-    The records have `task_id`, `task_name`, `attempt` and `queue`. Successes have a logger of their own,
+    The records have `task_id`, `task_name`, `attempt`, `queue` and `worker`. Successes have a logger of their own,
     ``pyxqueue.worker.done``, and level DEBUG.
     """
     name, task_id, attempt = event.task_name, event.task_id, event.attempt
-    about = {"task_id": task_id, "task_name": name, "attempt": attempt, "queue": event.queue}
+    about = {"task_id": task_id, "task_name": name, "attempt": attempt, "queue": event.queue, "worker": event.worker}
     shown = f"{task_id}{of}"
     if not event.accepted:
         text = "%s %s was not settled: its lease was lost, or it was settled before"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from logging.handlers import QueueHandler
 
-from .events import log
+from .events import done, log
 
 
 def enable_logs() -> None:
@@ -34,13 +34,32 @@ class NotYetShown(logging.Filter):
         return True
 
 
-def log_to_stderr(formatter: logging.Formatter, level: str | int) -> None:
-    """Write what this program logs to stderr, except records that the handler of a logger below the root shows."""
+class _AtInfo(logging.Filter):
+    """Raises the level of the records of a logger to INFO."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+        return True
+
+
+_AT_INFO = _AtInfo()
+
+
+def log_successes() -> None:
+    """Log each success at level INFO, instead of DEBUG."""
+    done.setLevel(logging.DEBUG)
+    done.addFilter(_AT_INFO)  # adding it again has no effect
+
+
+def log_to_stderr(formatter: logging.Formatter, level: str | int) -> logging.Handler:
+    """Write what this program logs to stderr, except records that the handler of a logger below the root shows. Returns
+    the handler."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     handler.addFilter(NotYetShown())
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(level)
+    return handler
 
 
 LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -32,6 +32,7 @@ def child(
     concurrency: int | None,
     log_level: str | None,
     log_format: str,
+    log_tasks: bool,
     strict: bool,
     weights: Sequence[float] | None,
     consumer: str,
@@ -46,7 +47,7 @@ def child(
             queues = [target.load(app) for app in apps]
     except SystemExit:
         context.exit(2)
-    set_up_logging(log_level, log_format)
+    set_up_logging(log_level, log_format, tasks=log_tasks)
     turns = turns_of("strict" if strict else "fair", weights, len(queues))
     options = WorkerOptions(threads=threads, concurrency=concurrency)
     context.exit(serve_child(queues, turns, options, consumer=consumer, table_fd=table_fd, supervisor=supervisor))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ import click
 
 from ...client.several import run_workers
 from ...options import DEFAULT_GRACE
-from ..logs import FORMATS, LEVELS, set_up_logging
+from ..logs import FORMATS, LEVELS, inherit_logging, set_up_logging
 from ..reloading import Watcher, reloading_command
 from ..target import Target, app_options, modules_argument, pass_target
 
@@ -36,6 +35,8 @@ def worker_options(command: Decorated) -> Decorated:
             help="With several queues, the first one that has work wins."),
         click.option("--log-format", type=click.Choice(FORMATS), default="text", envvar="PYXQUEUE_LOG_FORMAT",
             show_envvar=True, show_default=True, help="Plain text, or one JSON object per line."),
+        click.option("--log-tasks", is_flag=True, envvar="PYXQUEUE_LOG_TASKS", show_envvar=True,
+            help="Log each success at level info. Failures and retries are logged in any case."),
         click.option("--log-level", type=click.Choice(LEVELS), envvar="PYXQUEUE_LOG_LEVEL", show_envvar=True,
             help="The lowest level that is logged, unless the module configures logging.  [default: info]"),
         click.option("--grace", type=click.FloatRange(min=0), default=DEFAULT_GRACE, envvar="PYXQUEUE_GRACE",
@@ -75,6 +76,7 @@ def worker(
     grace: float,
     log_level: str | None,
     log_format: str,
+    log_tasks: bool,
     strict: bool,
     weights: Sequence[float] | None,
     reload: bool,
@@ -87,18 +89,18 @@ def worker(
     """
     app, *others = target.apps()
     if reload and parent_fd is None:
-        set_up_logging(log_level, log_format)
+        set_up_logging(log_level, log_format, tasks=log_tasks)
         flags = _flags(processes=processes, threads=threads, concurrency=concurrency, grace=grace,
             log_level=log_level, log_format=log_format,
             weights=weights and ",".join(map(str, weights)))  # fmt: skip
         target.set_default_store()
-        flags += ["--strict"] * strict
+        flags += ["--strict"] * strict + ["--log-tasks"] * log_tasks
         command = reloading_command(str(app), app.folder, target.imports, flags, list(map(str, others)))
         Watcher(command, app.folder).run()
         return
     queues = [target.load(one) for one in (app, *others)]
-    set_up_logging(log_level, log_format)
-    os.environ["PYXQUEUE_LOG_FORMAT"] = log_format  # for worker processes that are started as new interpreters
+    set_up_logging(log_level, log_format, tasks=log_tasks)
+    inherit_logging(log_format, tasks=log_tasks)
     run = queues[0].run
     if others or strict or weights is not None:
         run = partial(run_workers, queues, order="strict" if strict else "fair", weights=weights)
