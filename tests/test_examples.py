@@ -66,7 +66,11 @@ def test_the_page_has_every_example() -> None:
     page = (EXAMPLES / "README.md").read_text()
     there = {path.name for path in EXAMPLES.iterdir() if path.suffix == ".py" or (path / "README.md").exists()}
 
-    assert set(re.findall(r"^\| \[([\w.]+)\]\(\1\)", page, re.MULTILINE)) == there | {"testing_example", "compose"}
+    assert set(re.findall(r"^\| \[([\w.]+)\]\(\1\)", page, re.MULTILINE)) == there | {
+        "testing_example",
+        "compose",
+        "deploy",
+    }
 
 
 @pytest.mark.parametrize("name", PROMISED)

@@ -180,6 +180,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "__init__": "(self, store: QueueStore) -> None",
         "cancel": "(self, ids: TaskId | Iterable[TaskId], *, force: bool = False) -> BatchResult",
         "delete": "(self, ids: TaskId | Iterable[TaskId]) -> BatchResult",
+        "diagnose": "(self) -> Sequence[Finding]",
         "explain": "(self, task_id: TaskId) -> Explanation",
         "failed": "(self, *, after: str = '', limit: int = 50) -> TaskPage",
         "flow": "(self, task_id: str | bytes) -> FlowView",

@@ -18,7 +18,7 @@ from .target import target_options
 
 COMMANDS = (
     "worker", "child", "info", "tasks", "task", "flow", "failed", "retry", "cancel", "delete", "purge", "pause",
-    "resume", "limits", "groups", "remove-group", "move", "schedule",
+    "resume", "limits", "groups", "remove-group", "move", "schedule", "health", "doctor",
 )  # fmt: skip
 """Each has a module of its name in `commands`, which is imported when the command is used: a program has one, and
 starting workers must not wait for the others."""
@@ -42,6 +42,7 @@ Examples:
   pyxqueue schedule list rpc              the tasks that run by themselves, and when
   pyxqueue schedule pause rpc rpc.nightly
   pyxqueue move redis://old/0 redis://new/0
+  pyxqueue doctor rpc                     what is wrong with the queue and its store
 
 All commands except `worker` accept --url, --queue and --group instead of a module.
 

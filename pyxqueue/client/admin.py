@@ -11,6 +11,7 @@ from attrs import frozen
 from ..clock import wall_clock
 from ..errors import BrokerError, BrokerUnavailableError, ConfigurationError, PyxqueueError, TaskStateError
 from ..ids import TaskId, id_text
+from ..model.findings import Finding
 from ..model.locks import lock_of
 from ..model.message import Message, TaskInfo, TaskStatus
 from ..model.statistics import Statistics
@@ -26,6 +27,7 @@ from ..protocols import (
     Pausing,
     limit_pausing_of,
 )
+from .diagnosing import Diagnoses
 from .explaining import Explanation, explain
 from .flow_view import ShowsFlows
 from .limits import paused_name, paused_tasks
@@ -33,7 +35,17 @@ from .opened import QueueStore
 from .reasons import known, unknown
 from .views import BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
 
-__all__ = ["Admin", "BatchResult", "Explanation", "QueueInfo", "QueuePage", "TaskDetails", "TaskPage", "WorkerInfo"]
+__all__ = [
+    "Admin",
+    "BatchResult",
+    "Explanation",
+    "Finding",
+    "QueueInfo",
+    "QueuePage",
+    "TaskDetails",
+    "TaskPage",
+    "WorkerInfo",
+]
 
 _PAGE = 256
 SCAN_LIMIT = 10_000
@@ -45,7 +57,7 @@ _HISTORY = (TaskStatus.SUCCESS, TaskStatus.CANCELLED)
 
 
 @frozen(eq=False)
-class Admin(ShowsFlows):
+class Admin(ShowsFlows, Diagnoses):
     """The administration of one group of a queue. The command line has a command of the same name for each method.
 
     Ids may be text or bytes; a method that takes many ids also takes one. Each method raises `BrokerUnavailableError`

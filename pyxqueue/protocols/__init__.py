@@ -21,6 +21,7 @@ from .core import (
     Wakeups,
     in_one_process,
 )
+from .diagnosing import Diagnosing
 from .fairness import FairLines, HasFairLines, fair_lines_of
 from .flows import HasFlows
 from .limits import HasLimits, LimitStore, limits_of
@@ -40,6 +41,7 @@ __all__ = [
     "Beginning",
     "Broker",
     "Changed",
+    "Diagnosing",
     "DueSchedules",
     "Expired",
     "FairLines",

@@ -38,6 +38,7 @@ from .child import boot, consumer_name
 from .duties import Duty
 from .log_process import LogWriter
 from .processes import end_process, fork, fork_is_safe
+from .signs import SignsOfLife
 from .starters import Starter, fork_worker, spawn_worker
 from .supervisor import Supervisor
 
@@ -161,6 +162,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
             make_table=make_table,
             ready=lambda: _say_ready(parts, options, parent),
             log_writer=writer,
+            signs=SignsOfLife(os.environ if parent is None else {}),  # else another process is watched
         ).run()
         log.info("all workers have stopped")
 

@@ -26,6 +26,7 @@ from .children import Child, Children
 from .log_process import LogWriter
 from .news import News
 from .processes import kill_group
+from .signs import SignsOfLife
 from .start_log import StartLog
 from .starters import Starter
 
@@ -54,6 +55,8 @@ class Supervisor:
     """Called when signals can stop it, before the first process is started."""
     log_writer: LogWriter | None = None
     """The process that writes the log, where there is one."""
+    signs: SignsOfLife = field(factory=lambda: SignsOfLife({}))
+    """Given to what watches over this process, where there is something."""
     _children: Children = field(init=False)
     _cares: Sequence[QueueCare] = field(init=False)
     _news: News = field(factory=News, init=False)
@@ -118,7 +121,8 @@ class Supervisor:
             if self._deadline is None:
                 self._children.restart()
             tables = [child.table for child in alive]
-            pause = self._do_duties(tables)
+            self.signs.give(ready=bool(alive) and all(table.start.done for table in tables))
+            pause = min(self._do_duties(tables), self.signs.longest())
             self._news.hand_out(alive)
             with _asleep(tables) as busy:
                 self._wait(reader, min(pause, STUCK if busy else _IDLE))
@@ -207,6 +211,7 @@ class Supervisor:
             log.warning("stopping now: running tasks are given back")
             return
         self._deadline = time.monotonic() + self.options.grace
+        self.signs.stopping()
         alive = self._children.alive()
         for child in alive:
             os.kill(child.pid, signal.SIGTERM)
@@ -222,6 +227,7 @@ class Supervisor:
             self._lost(child, [])
         for care in self._cares:
             care.end()
+        self.signs.end()
 
 
 @contextmanager

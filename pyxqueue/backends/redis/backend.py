@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ...model.findings import Finding
 from ...offload import Offloaded
 from ...protocols import AsyncProducer, ScheduleStore, StoreOptions
 from .aio import AsyncRedisProducer
 from .broker import RedisBroker
 from .connect import ConnectionConfig
+from .diagnosing import diagnose
 from .fairness import RedisFairLines
 from .inspector import RedisInspector
 from .keys import LAYOUT
@@ -79,6 +81,9 @@ class RedisBackend:
 
     def fair_lines(self) -> RedisFairLines:
         return self._fair_lines
+
+    def diagnose(self) -> Iterable[Finding]:
+        return diagnose(self._registration)
 
     def limits(self) -> RedisLimits:
         return self._limits

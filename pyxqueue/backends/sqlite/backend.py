@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ...clock import wall_clock
+from ...model.findings import Finding
 from ...protocols import AsyncProducer, FairLines, LimitStore, ScheduleStore, StoreOptions
 from .aio import SQLiteProducer
 from .broker import SQLiteBroker
+from .diagnosing import diagnose
 from .driver import Driver, best
 from .fairness import SQLiteFairLines
 from .inspector import SQLiteInspector
@@ -79,6 +81,9 @@ class SQLiteBackend:
         self.groups, self.remove_group, self.queues = inspector.groups, inspector.remove_group, inspector.queues
         self.requeue, self.rejoin, self.cancel = inspector.requeue, inspector.rejoin, inspector.cancel
         self.delete, self.adopt = inspector.delete, inspector.adopt
+
+    def diagnose(self) -> Iterable[Finding]:
+        return diagnose(self._store)
 
     def limits(self) -> LimitStore:
         return self._broker.limits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -63,6 +64,13 @@ def worker_options(command: Decorated) -> Decorated:
     show_envvar=True,
     help="Restart the workers when a Python file changes (needs watchfiles).",
 )
+@click.option(
+    "--heartbeat",
+    metavar="FILE",
+    envvar="PYXQUEUE_HEARTBEAT",
+    show_envvar=True,
+    help="Touch this file every second, for a liveness probe: `pyxqueue health --heartbeat FILE`.",
+)
 @click.option("--parent-fd", type=int, hidden=True)
 @app_options
 @pass_target
@@ -80,6 +88,7 @@ def worker(
     strict: bool,
     weights: Sequence[float] | None,
     reload: bool,
+    heartbeat: str | None,
     parent_fd: int | None,
 ) -> None:
     """Run the tasks of the queue in MODULE, which is pkg.mod, pkg.mod:queue or pkg/mod.py.
@@ -87,6 +96,8 @@ def worker(
     Without :queue, MODULE must have exactly one TaskQueue. Several MODULE:QUEUE are served by the same processes, in
     fair turns. After SIGTERM or ^C running tasks may end; a second signal gives them back to the queue at once.
     """
+    if heartbeat:
+        os.environ["PYXQUEUE_HEARTBEAT"] = heartbeat  # read by the supervisor, which may be in another process
     app, *others = target.apps()
     if reload and parent_fd is None:
         set_up_logging(log_level, log_format, tasks=log_tasks)

@@ -1,0 +1,89 @@
+"""Looks for what is wrong with a queue: each look is one function in `_LOOKS`, in the order in which they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+
+from ..model.findings import Finding
+from ..model.message import ConsumerInfo, Depth
+from ..printable import counted
+from ..protocols import Backend, Diagnosing, Pausing
+from .limits import paused_tasks
+from .opened import QueueStore
+from .reasons import PAUSED, name_paused
+
+
+class Diagnoses:
+    """The part of `Admin` that looks for what is wrong."""
+
+    _store: QueueStore
+
+    def diagnose(self) -> Sequence[Finding]:
+        """Look for what is wrong with the store and the queue, and return what was found, with what to do about it.
+
+        It changes nothing, and takes about a second.
+        """
+        return diagnose(self._store.here().backend)
+
+
+class Situation(Struct, frozen=True):
+    """What a look may look at."""
+
+    backend: Backend
+    depth: Depth
+    live: Sequence[ConsumerInfo]
+    """The workers that gave a sign of life within a lease."""
+    silent: Sequence[ConsumerInfo]
+    """Those that gave none, and hold tasks."""
+
+
+def diagnose(backend: Backend) -> list[Finding]:
+    """Return what was found about the store, and then about the queue."""
+    found = list(backend.diagnose()) if isinstance(backend, Diagnosing) else []
+    lease, consumers = backend.lease_ms(), backend.consumers()
+    live = [one for one in consumers if one.idle_ms <= lease]
+    silent = [one for one in consumers if one.idle_ms > lease and one.in_flight]
+    situation = Situation(backend, backend.depth(), live, silent)
+    return [*found, *(finding for look in _LOOKS for finding in look(situation))]
+
+
+def _workers(situation: Situation) -> Iterator[Finding]:
+    depth, live = situation.depth, len(situation.live)
+    if live:
+        yield Finding("ok", "workers", f"{counted(live, 'worker')} alive")
+    elif depth.waiting or depth.in_flight:
+        text = f"nobody works here; waiting or in flight: {counted(depth.waiting + depth.in_flight, 'task')}"
+        yield Finding("error", "workers", text, "start workers: `pyxqueue worker MODULE`")
+    else:
+        yield Finding("warning", "workers", "nobody works here", "start workers: `pyxqueue worker MODULE`")
+    if situation.silent:
+        held = sum(len(one.in_flight) for one in situation.silent)
+        yield Finding(
+            "warning",
+            "silent workers",
+            f"{counted(len(situation.silent), 'worker')} gave no sign of life for a lease, with "
+            f"{counted(held, 'task')}",
+            "" if live else "other workers take such tasks over: start some",
+        )
+
+
+def _paused(situation: Situation) -> Iterator[Finding]:
+    if isinstance(situation.backend, Pausing) and situation.backend.is_paused():
+        yield Finding("warning", "pause", PAUSED)
+    for name in paused_tasks(situation.backend):
+        yield Finding("warning", "pause", name_paused(name))
+
+
+def _failed(situation: Situation) -> Iterator[Finding]:
+    failed = situation.depth.failed
+    yield Finding(
+        "warning" if failed else "ok",
+        "failed tasks",
+        f"{failed:,}",
+        "look at them with `pyxqueue failed`, then retry or delete them" if failed else "",
+    )
+
+
+_LOOKS: Sequence[Callable[[Situation], Iterator[Finding]]] = (_workers, _paused, _failed)

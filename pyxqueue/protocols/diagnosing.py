@@ -1,0 +1,21 @@
+"""The optional protocol of a backend that looks for what is wrong with its store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+from ..model.findings import Finding
+
+
+@runtime_checkable
+class Diagnosing(Protocol):
+    """A backend that knows what its store needs, and says where that is missing."""
+
+    def diagnose(self) -> Iterable[Finding]:
+        """Yield what was found, in the order in which it was looked at. It changes nothing in the store, and takes a
+        second at the most if the store responds. What this user may not look at is a finding too.
+
+        Raises `BrokerUnavailableError` if the store cannot be reached.
+        """
+        ...
