@@ -25,3 +25,5 @@ class QueueCore(Struct, frozen=True, eq=False):
     observer: Observer | None = None
     schedules: Callable[[], Sequence[Schedule]] = tuple
     """Returns the schedules that the code declares."""
+    statistics: bool = False
+    """Whether workers count what becomes of the tasks."""

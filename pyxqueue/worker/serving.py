@@ -15,6 +15,7 @@ from .deciding import Decider
 from .events import Observer
 from .running import Runner
 from .settling import SettlingQueue
+from .tally import Tally
 
 
 @frozen(eq=False)
@@ -30,6 +31,8 @@ class QueueParts:
     """The queue's name in the log."""
     eager: bool = False
     """Whether a task that waits for another one lets it run meanwhile."""
+    tally: Tally | None = None
+    """Counts what becomes of its tasks; None if nobody wants statistics."""
 
 
 @define(eq=False)

@@ -29,7 +29,7 @@ from .beginning import Beginner
 from .claiming import Claimer
 from .deciding import Decider
 from .dispatching import Dispatcher
-from .events import log, tell, watch_expired
+from .events import ignore, log, tell, watch_expired
 from .executors import Executor
 from .inputs import InputReader
 from .interrupts import Watched
@@ -96,14 +96,16 @@ class Worker:
         decider = Decider(parts.codec, consumer, chance)
         alone = len(self.parts) == 1
         of = "" if alone else f" of {parts.name}"
-        settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff, of)
-        beginner = Beginner(parts.broker, consumer, parts.observer, parts.codec.queue, self._backoff, of, patient=alone)
-        watch_expired(parts.broker, parts.codec.queue, partial(tell, parts.observer), of)
+        name, expired = parts.codec.queue, ignore if parts.tally is None else parts.tally.expired
+        settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff, of, parts.tally)
+        about = parts.broker, consumer, parts.observer, name, self._backoff, of
+        beginner = Beginner(*about, patient=alone, expired=expired)
+        watch_expired(parts.broker, name, partial(tell, parts.observer), of, expired)
         inputs = InputReader(cast("Results", parts.broker), parts.codec)  # only a backend has flows
         served = () if parts.eager else [each.codec.queue for each in self.parts]
         keeper = StepKeeper(parts.broker, parts.codec, lambda: beginner.stopping, self._backoff, served)
-        about = jobs, parts.codec, consumer, parts.observer, settling.put
-        runner = Runner(*about, beginner, chance, inputs, keeper, parts.eager)
+        parts_of_runner = jobs, parts.codec, consumer, parts.observer, settling.put
+        runner = Runner(*parts_of_runner, beginner, chance, inputs, keeper, parts.eager)
         sealed = parts.codec.seal is not None
         return ServedQueue(parts.broker, parts.registry, decider, settling, runner, parts.name, number, sealed)
 
@@ -167,9 +169,13 @@ class Worker:
             for queue in self._queues:
                 queue.broker.maintain(MAX_BATCH)
             if not self._claimer.claim(1, 0):
-                return ran
+                break
             for queue in self._queues:
                 ran += queue.settling.settle_here()
+        for parts in self.parts:
+            if parts.tally is not None and not parts.eager:
+                parts.tally.send()
+        return ran
 
     def _watched(self, body: Callable[[], None]) -> None:
         try:
