@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .limiting import Concurrency, Rate
     from .model.events import TickSkipped
     from .model.steps import EventStatus
+    from .plugin import Outgoing, Plugin
     from .scheduling import Missed
     from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
     from .uniqueness import Debounce, Throttle, Unique
@@ -84,8 +85,10 @@ __all__ = [
     "NestedWaitError",
     "NotInTaskError",
     "NotRunningError",
+    "Outgoing",
     "PayloadTooLargeError",
     "PickleSerializer",
+    "Plugin",
     "Progress",
     "PyxqueueError",
     "Rate",
@@ -140,6 +143,7 @@ _LATER = {
     "limiting": ("Concurrency", "Rate"),
     "model.events": ("TickSkipped",),
     "model.steps": ("EventStatus",),
+    "plugin": ("Outgoing", "Plugin"),
     "scheduling": ("Missed",),
     "serializers": ("JSONSerializer", "MsgpackSerializer", "PickleSerializer", "Seal"),
     "uniqueness": ("Debounce", "Throttle", "Unique"),

@@ -13,6 +13,8 @@ from .registry import Registry
 
 if TYPE_CHECKING:
     from .model.schedules import Schedule
+    from .plugin import Plugins
+    from .resources import Resources
     from .worker.events import Observer
 
 
@@ -25,5 +27,7 @@ class QueueCore(Struct, frozen=True, eq=False):
     observer: Observer | None = None
     schedules: Callable[[], Sequence[Schedule]] = tuple
     """Returns the schedules that the code declares."""
-    statistics: bool = False
-    """Whether workers count what becomes of the tasks."""
+    plugins: Plugins | None = None
+    """None if there are none, so that they cost nothing."""
+    resources: list[Resources] = []
+    """One, if the queue has resources."""

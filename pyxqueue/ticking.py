@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 from attrs import define, field
@@ -254,6 +254,6 @@ def store_of_schedules(backend: object) -> ScheduleStore:
     return found
 
 
-def triggered_call(codec: Codec, one: Schedule, task_id: str, now: int) -> Message:
-    """Return the call of a run at once, which is not a tick."""
-    return codec.tick_call(one.call, task_id, {TICK_HEADER: str(now)})
+def triggered_call(codec: Codec, one: Schedule, task_id: str, now: int, headers: Mapping[str, str]) -> Message:
+    """Return the call of a run at once, which is not a tick, with `headers` beside its own."""
+    return codec.tick_call(one.call, task_id, {**headers, TICK_HEADER: str(now)})

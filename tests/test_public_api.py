@@ -45,8 +45,10 @@ NAMES = [
     "NestedWaitError",
     "NotInTaskError",
     "NotRunningError",
+    "Outgoing",
     "PayloadTooLargeError",
     "PickleSerializer",
+    "Plugin",
     "Progress",
     "PyxqueueError",
     "Rate",
@@ -136,9 +138,9 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "seal: Seal | None = None, lease: Seconds | None = None, queue_size: int | None = None, "
             "max_payload: int = 1048576, max_result: int = 1048576, worker_prefix: str = '', timeout: int = "
             "2000, fair_by: str | None = None, weights: Weights | None = None, "
-            "observer: Observer | None = None, eager: bool | None = None, propagate: bool = False, "
-            "statistics: bool | None = None, "
-            "broker: Backend | None = None, results: ResultStore | None = None, **unknown: Never) -> None"
+            "observer: Observer | None = None, plugins: Sequence[Plugin] = (), eager: bool | None = None, "
+            "propagate: bool = False, broker: Backend | None = None, results: ResultStore | None = None, "
+            "**unknown: Never) -> None"
         ),
         "admin": "attribute",
         "clear_tasks": "(self, start: str | bytes = '-', end: str | bytes = '+', count: int | None = None) -> int",
@@ -155,6 +157,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "(self, end: str | bytes = '+', start: str | bytes = '-', count: int = 10) -> list[dict[str, Any]]"
         ),
         "get_workers": "(self) -> dict[str, dict[str, Any]]",
+        "resource": "(self, factory: Callable[[], Any], /) -> Resource[Any]",
         "result": "(self, task_id: str | bytes) -> AsyncResult[Any]",
         "retry_task": "(self, task_id: str | bytes) -> AsyncResult[Any]",
         "run": (

@@ -78,7 +78,9 @@ class QueueStore:
         ).open()
 
     def close(self) -> None:
-        """Close the connections of this process."""
+        """Close the connections of this process; in eager mode, stop the plugins."""
+        if (session := self.eager) is not None:
+            session.stop(self.core)
         with self._lock:
             if self._open is not None and self._open.pid == os.getpid():
                 self._open.backend.close()

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from .result import AsyncResult
 
 if TYPE_CHECKING:
     from ..fairness import Fairness
+    from ..plugin import Plugins
     from ..uniqueness import Guard
     from ..worker.events import Observer
     from .unique import Rounds, Stored
@@ -46,6 +47,8 @@ class Producer(Struct, frozen=True, eq=False):
     """Whose share of the workers a call takes; None if the queue is not fair."""
     observer: Observer | None = None
     """It is told of calls that met another task."""
+    plugins: Plugins | None = None
+    """They add headers to messages."""
     _declared: dict[str, object] = {}
     """By name, the backends in which the limits of tasks are declared."""
 
@@ -133,7 +136,7 @@ class Producer(Struct, frozen=True, eq=False):
         given = task_ids if options.task_id is None else [options.task_id] * len(calls)
 
         def make(call: Call, task_id: str) -> Message:
-            return self._message(task, call, options, task_id)
+            return self._message(task, call, options, task_id, self.headers(task.name, options, task_id, len(calls)))
 
         ids = [new_id() for _ in calls] if given is None else given
         return rounds_of(task, calls, make, ids, guard, are_new=given is None)
@@ -156,7 +159,7 @@ class Producer(Struct, frozen=True, eq=False):
         Raises `ArgumentError` for arguments that the function does not take.
         """
         task.signature.check(*call)
-        message = self._message(task, call, options, schedule_seal_id(schedule_id))
+        message = self._message(task, call, options, schedule_seal_id(schedule_id), _given_headers(options))
         return evolve(message, id=schedule_id, parent="", expires_ms=message.lifetime_ms, lifetime_ms=0)
 
     def handle(self, task_id: str, task_name: str | None = None) -> AsyncResult[Any]:
@@ -169,7 +172,17 @@ class Producer(Struct, frozen=True, eq=False):
         if task.options.limits:
             self.declare(task)
         self._check_store(self.stores(), task, options)
-        return self._message(task, call, options, task_id)
+        return self._message(task, call, options, task_id, self.headers(task.name, options, task_id))
+
+    def headers(self, name: str, options: CallOptions, task_id: str, count: int = 1) -> Mapping[str, str]:
+        """Return the headers of a message of the task `name`, one of `count` that are enqueued together: those of the
+        call, and those of plugins."""
+        given = _given_headers(options)
+        if self.plugins is None or not self.plugins.have_headers:
+            return given
+        from ..plugin import Outgoing
+
+        return self.plugins.with_headers(given, Outgoing(task_id, name, self.codec.queue, count))
 
     def _reader(self, stores: OpenStore) -> Reader:
         return Reader(stores.backend, stores.producer, self.codec, self.queue)
@@ -177,12 +190,20 @@ class Producer(Struct, frozen=True, eq=False):
     def _messages(
         self, task: TaskSpec, calls: Sequence[Call], options: CallOptions, task_ids: Sequence[str] | None
     ) -> list[Message]:
-        if task_ids is None:
-            return [self._message(task, call, options, options.task_id or new_id()) for call in calls]
-        return [self._message(task, call, options, one) for call, one in zip(calls, task_ids, strict=True)]
+        if self.plugins is None or not self.plugins.have_headers:
+            given = _given_headers(options)
+            if task_ids is None:
+                return [self._message(task, call, options, options.task_id or new_id(), given) for call in calls]
+            return [self._message(task, call, options, one, given) for call, one in zip(calls, task_ids, strict=True)]
+        ids = [options.task_id or new_id() for _ in calls] if task_ids is None else task_ids
+        return [
+            self._message(task, call, options, one, self.headers(task.name, options, one, len(calls)))
+            for call, one in zip(calls, ids, strict=True)
+        ]
 
-    def _message(self, task: TaskSpec, call: Call, options: CallOptions, task_id: str) -> Message:
-        headers = NO_HEADERS if options.headers is None else dict(options.headers)
+    def _message(
+        self, task: TaskSpec, call: Call, options: CallOptions, task_id: str, headers: Mapping[str, str]
+    ) -> Message:
         body, serializer, seal = self.codec.seal_call(task.name, task_id, *call, headers)
         delay = _delay_ms(options)
         lifetime = _lifetime_ms(task, options, delay)
@@ -223,6 +244,10 @@ class Producer(Struct, frozen=True, eq=False):
             return [AsyncResult(reader, message.id, message.name, True) for message in messages]
         pairs = zip(messages, created, strict=True)
         return [AsyncResult(reader, message.id, message.name, new) for message, new in pairs]
+
+
+def _given_headers(options: CallOptions) -> Mapping[str, str]:
+    return NO_HEADERS if options.headers is None else dict(options.headers)
 
 
 def _gates(task: TaskSpec, call: Call) -> tuple[str, ...]:

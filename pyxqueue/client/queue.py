@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from typing_extensions import ParamSpec
@@ -25,6 +25,7 @@ from .compat import ReleaseNames
 from .decorator import TaskDecorator
 from .flow_block import BuildsFlows
 from .habits import QUEUE_HABITS, no_attribute
+from .keeping import KeepsResources
 from .local_workers import LocalWorkers
 from .opened import QueueStore
 from .producing import Producer
@@ -39,7 +40,6 @@ from .settings import (
     eager_by_environment,
     find_serializers,
     seal_of_environment,
-    statistics_by_environment,
     store_and_name,
     store_options,
 )
@@ -48,6 +48,7 @@ from .task import Task
 if TYPE_CHECKING:
     from ..fairness import Fairness, Weights
     from ..model.schedules import Schedule
+    from ..plugin import Plugin, Plugins
     from ..worker.events import Observer
     from .admin import Admin
     from .limits import Limits
@@ -57,7 +58,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class TaskQueue(Unique, BuildsFlows, SendsEvents, ReleaseNames):
+class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
     """A queue of tasks in one store. It connects to the store on first use.
 
     Parameters, all optional:
@@ -84,10 +85,9 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, ReleaseNames):
       `weights`: the weight of each tenant that does not have 1, as a mapping or a function of the tenant.
     * `observer`: a function that is called with each event: by the worker with `TaskStarted`, `TaskSettled`,
       `TaskExpired` and `TickSkipped`, by the program that calls a task with `CallConflicted`.
+    * `plugins`: objects of subclasses of `Plugin`.
     * `eager`: run tasks in this process when they are called, without a store (``PYXQUEUE_EAGER=1``); `propagate`:
       let the call raise what the task raises.
-    * `statistics`: whether workers count how tasks end, and how long they wait and run (the default; not with
-      ``PYXQUEUE_STATISTICS=0``). ``queue.admin.statistics()`` shows it.
     * `broker` instead of `store`: a `Backend` that you made; with `results`, a `ResultStore` for the results.
 
     Raises `ConfigurationError` for an argument that is not valid.
@@ -112,9 +112,9 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, ReleaseNames):
         fair_by: str | None = None,
         weights: Weights | None = None,
         observer: Observer | None = None,
+        plugins: Sequence[Plugin] = (),
         eager: bool | None = None,
         propagate: bool = False,
-        statistics: bool | None = None,
         broker: Backend | None = None,
         results: ResultStore | None = None,
         **unknown: Never,
@@ -125,8 +125,7 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, ReleaseNames):
         check_numbers(timeout=timeout, max_payload=max_payload, max_result=max_result)
         check_prefix(worker_prefix)
         is_eager = eager_by_environment() if eager is None else eager
-        counts = statistics_by_environment() if statistics is None else statistics
-        check_kinds(seal, observer, eager=is_eager, propagate=propagate, statistics=counts)
+        check_kinds(seal, observer, eager=is_eager, propagate=propagate)
         fairness = _fairness(fair_by, weights)
         options = store_options(stream_key, consumer_group, lease, queue_size)
         serializers = find_serializers(serializer, accept)
@@ -135,10 +134,13 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, ReleaseNames):
             options.stream_key, serializers, seal, options.group, max_payload=max_payload, max_result=max_result
         )
         session = EagerSession(propagate) if is_eager else None
-        self.core = QueueCore(options, codec, Registry(), observer, self._declarations, counts)
+        hooks, observer = _hooks(plugins, observer)
+        self.core = QueueCore(options, codec, Registry(), observer, self._declarations, hooks)
         self._store = QueueStore(self.core, store, broker, results, session)
         self._workers = LocalWorkers(self, self._store, worker_prefix, timeout)
-        self._producer = Producer(codec, self._store.here, self._workers.check_servable, self, fairness, observer)
+        self._producer = Producer(
+            codec, self._store.here, self._workers.check_servable, self, fairness, observer, hooks
+        )
 
     def __repr__(self) -> str:
         name, group = quoted(self.stream_key), quoted(self.consumer_group)
@@ -225,7 +227,9 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, ReleaseNames):
         return self._producer.handle(id_text(task_id))
 
     def close(self) -> None:
-        """Close this process's connections. The next use of the queue opens them again."""
+        """Close this process's connections and the resources of its tasks. The next use opens them again."""
+        for resources in self.core.resources:
+            resources.close()
         self._store.close()
 
     def _declarations(self) -> list[Schedule]:
@@ -293,6 +297,14 @@ def _fairness(fair_by: str | None, weights: Weights | None) -> Fairness | None:
     from ..fairness import fairness_option
 
     return fairness_option(fair_by, weights)
+
+
+def _hooks(plugins: Sequence[Plugin], observer: Observer | None) -> tuple[Plugins | None, Observer | None]:
+    if isinstance(plugins, tuple | list) and not plugins:
+        return None, observer
+    from ..plugin import hooks_of
+
+    return hooks_of(plugins, observer)
 
 
 def store_of(queue: TaskQueue) -> QueueStore:

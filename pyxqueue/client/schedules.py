@@ -114,7 +114,9 @@ class Schedules:
         (one,) = keeper.get([schedule_id])
         if one is None:
             raise _unknown(schedule_id)
-        message = triggered_call(self._store.core.codec, one, new_id(), keeper.due(0).now)
+        task_id = new_id()
+        headers = self._producer.headers(one.call.name, CallOptions(headers=one.call.headers), task_id)
+        message = triggered_call(self._store.core.codec, one, task_id, keeper.due(0).now, headers)
         self._store.here().backend.enqueue([message])
         return self._producer.handle(message.id)
 

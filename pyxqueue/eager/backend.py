@@ -17,21 +17,21 @@ from ..locked import CLAIMABLE, Place
 from ..model.limits import task_of
 from ..model.locks import LockTerms, Placed
 from ..model.message import Delivery, Message, Record, TaskInfo, TaskStatus
-from ..model.statistics import Statistics
 from ..model.steps import EventStatus
 from ..model.turns import Turn
 from ..options import TaskOptions
 from ..protocols import StoreOptions
 from ..ticking import Ticker
-from ..worker.events import Event, ignore, tell, watch_expired
+from ..worker.events import Event, tell, watch_expired
 from ..worker.executors import Inline
 from ..worker.serving import QueueParts
-from ..worker.tally import tally_of
 from ..worker.worker import Worker
 from .runs import Over, Run, Session, runs
 
 R = TypeVar("R")
 _CONSUMER = "eager"
+_LAST = 5.0
+"""Seconds that a plugin has to stop, as at the end of a worker process."""
 
 
 class NoInterrupter:
@@ -94,15 +94,10 @@ class EagerBackend(Draining):
         self._session = session
         self._limits.admitted = self._drain
         self._declared = 0
+        self._started = False
+        """Whether the plugins were told so."""
         self._ticker = Ticker(super().schedules(), queue.codec, None, partial(tell, queue.observer))
-        self._tally = tally_of(self, queue.registry, _CONSUMER, wanted=queue.statistics)
-        count = ignore if self._tally is None else self._tally.expired
-        watch_expired(self, queue.codec.queue, partial(tell, queue.observer), count=count)
-
-    def statistics(self, minutes: int) -> Statistics:
-        if self._tally is not None:
-            self._tally.send()
-        return super().statistics(minutes)
+        watch_expired(self, queue.codec.queue, partial(tell, queue.observer))
 
     def schedules(self) -> MemorySchedules:
         self.declare()
@@ -155,6 +150,9 @@ class EagerBackend(Draining):
     def work(self, run: Run) -> int:
         """Run ready tasks of this queue as a worker does. Returns how many ran."""
         queue = self.queue
+        if queue.plugins is not None and not self._started:
+            self._started = True
+            queue.plugins.start(_CONSUMER)
 
         def observe(event: Event) -> None:
             tell(queue.observer, event)
@@ -162,9 +160,16 @@ class EagerBackend(Draining):
 
         claims = _EagerClaims(self._store, self._options, run, lambda name: self._session.serves(self, name))
         executor = Inline(NoInterrupter(), self._session.coroutines)
-        parts = QueueParts(claims, queue.registry, queue.codec, observe, eager=True, tally=self._tally)
+        parts = QueueParts(claims, queue.registry, queue.codec, observe, plugins=queue.plugins, eager=True)
         worker = Worker([parts], executor, _CONSUMER, InFlightTable())
         return worker.drain()
+
+    def stop(self) -> None:
+        """Stop the plugins, as a worker process that ends does."""
+        if self.queue.plugins is not None and self._started:
+            self._started = False
+            for _, stop in self.queue.plugins.stops():
+                stop(_LAST)
 
     def _drain(self) -> None:
         if not self._session.runs_here():

@@ -56,8 +56,16 @@ class EagerSession:
         weakref.finalize(self, self.coroutines.close)
 
     def close(self) -> None:
-        """Cancel what ``async def`` tasks left running, and close their event loop. The session can still be used."""
+        """Cancel what ``async def`` tasks left running, close their event loop, and stop the plugins of the queues. The
+        session can still be used."""
         self.coroutines.close()
+        for backend in list(self._backends.values()):
+            backend.stop()
+
+    def stop(self, queue: QueueCore) -> None:
+        """Stop the plugins of a queue that is closed."""
+        if (backend := self._backends.get(queue)) is not None:
+            backend.stop()
 
     def backend_for(self, queue: QueueCore, source: object) -> EagerBackend:
         """Return the eager backend of a queue; the first call makes it. `source` is the store that the queue names."""

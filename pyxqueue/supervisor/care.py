@@ -13,10 +13,9 @@ from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import InFlight, InFlightTable
 from ..model.message import Record
 from ..protocols import Broker, HasSharedClaims
-from ..worker.events import Event, ignore, log, watch_expired
-from ..worker.tally import Tally
+from ..worker.events import Event, log, watch_expired
 from .children import Child
-from .duties import Duty, DutyLoop, Loss, QuietLook, Releaser, StatisticsDuty, all_duties
+from .duties import Duty, DutyLoop, Loss, QuietLook, Releaser, all_duties
 
 _NO_STORE = 0.1
 """Seconds until the next attempt while the duties are not done because the store cannot be reached."""
@@ -41,8 +40,6 @@ class QueueAccess:
     """Whether it has an observer."""
     label: str = ""
     """The name of the queue in events."""
-    tally: Callable[[Broker], Tally | None] = lambda _broker: None
-    """Makes what counts tasks that expire or crash; None if nobody wants statistics."""
 
 
 @define(eq=False)
@@ -66,17 +63,13 @@ class QueueCare:
     """None until the store has been reached for the first time."""
     broker: Broker | None = field(default=None, init=False)
     _releaser: Releaser | None = field(default=None, init=False)
-    _tally: Tally | None = field(default=None, init=False)
     _unreachable: bool = field(default=False, init=False)
     _next_try: float = field(default=0.0, init=False)
 
     def open(self) -> None:
         self.broker = self.access.connect()
-        self._tally = tally = self.access.tally(self.broker)
-        watch_expired(
-            self.broker, self.access.label, self._tell, self._of(), ignore if tally is None else tally.expired
-        )
-        self._releaser = Releaser(self.broker, self.access.seal, tally)
+        watch_expired(self.broker, self.access.label, self._tell, self._of())
+        self._releaser = Releaser(self.broker, self.access.seal)
 
     def step(self, tables: Sequence[InFlightTable], *, stopping: bool) -> float:
         """Do what is due, and return the seconds until this is to be called again.
@@ -125,8 +118,6 @@ class QueueCare:
                     care.put_off(now + _REST * (now - begun))
             return None
         made += self.access.duties(self.broker, self._tell)
-        if self._tally is not None:
-            made.append(StatisticsDuty(self._tally))
         return DutyLoop(made, of=self._of(), rest=_REST if self.several else 0.0)
 
     def _tell(self, event: Event) -> None:
@@ -148,17 +139,15 @@ class QueueCare:
         """Have what a process had of this queue released. `charged`: what it was running, of any queue."""
         if self._releaser is not None:
             overdue = child.overdue if child.overdue is not None and child.overdue.queue == self.number else None
-            own = [entry for entry in charged if entry.queue == self.number]
+            receipts = [entry.receipt for entry in charged if entry.queue == self.number]
             had = any(entry.queue == self.number for entry in child.table.entries())
-            self._releaser.add(Loss(child.consumer, own, overdue, had))
+            self._releaser.add(Loss(child.consumer, receipts, overdue, had))
 
     def end(self) -> None:
         """Release what is left, unless the store cannot be reached, and close it."""
         if self._releaser is not None and not self._is_silent():
             with suppress(BrokerError):  # it is logged; the leases end by themselves
                 self._releaser.step()
-            if self._tally is not None:
-                self._tally.send()
         self.close()
 
     def close(self) -> None:

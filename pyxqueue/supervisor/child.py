@@ -19,6 +19,7 @@ from ..printable import MAX_TRACEBACK, class_of, printable, text_of
 from ..worker.events import log
 from ..worker.logs import enable_logs
 from ..worker.worker import Worker
+from .endings import Endings
 from .log_thread import queued_lines
 from .processes import kill_group, own_group
 
@@ -77,21 +78,35 @@ def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) ->
         with contextlib.suppress(AttributeError, ValueError):  # no text stream, or a closed one
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # keeps what a killed task printed
     worker = make(with_pid(name, os.getpid()), table)
-    table.start.say("", done=True)
-    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-    if stopped:
+    endings = Endings(worker)
+
+    def stop(*_: object) -> None:
+        endings.asked()
         worker.stop()
+
+    if worker.plugins is not None:
+        table.start.say("its plugins started")
+    endings.begin()
+    table.start.say("", done=True)
+    signal.signal(signal.SIGTERM, stop)
+    if stopped:
+        stop()
     _let_forks_be_ordinary()
     gc.freeze()  # what was imported lasts: a collection then neither visits it nor copies its pages from the parent
-    threading.Thread(target=_exit_when_orphaned, args=(worker, supervisor), name="pyxqueue-orphan", daemon=True).start()
+    threading.Thread(
+        target=_exit_when_orphaned, args=(worker, supervisor, endings), name="pyxqueue-orphan", daemon=True
+    ).start()
     with queued_lines():
-        worker.run()
+        try:
+            worker.run()
+        finally:
+            endings.end()
     if os.getppid() != supervisor:
         kill_group(os.getpid())  # no other process is left to end what tasks have started
     return 0
 
 
-def _exit_when_orphaned(worker: Worker, supervisor: int) -> None:
+def _exit_when_orphaned(worker: Worker, supervisor: int, endings: Endings) -> None:
     """End this process when its worker has failed, or when its supervisor and the watchdog have died.
 
     Without a supervisor no lease is renewed. Running tasks have one lease to end; after that, other workers run them.
@@ -99,11 +114,13 @@ def _exit_when_orphaned(worker: Worker, supervisor: int) -> None:
     while os.getppid() == supervisor:
         if worker.broken.wait(_LOOK_EVERY):
             time.sleep(_LOOK_EVERY)  # the worker may still settle what has ended
+            endings.stop_plugins()
             os._exit(1)
     log.warning("worker %s: the supervisor and its watchdog died; this process exits", worker.consumer)
     worker.stop()
     with contextlib.suppress(BrokerError):
         time.sleep(worker.lease_ms() / 1000)
+    endings.stop_plugins()
     kill_group(os.getpid())
 
 

@@ -22,17 +22,17 @@ from attrs import define, frozen
 
 from ..codec import Codec
 from ..errors import ConfigurationError
-from ..ids import new_id
 from ..inflight import InFlightTable
+from ..plugin import Plugins
 from ..protocols import Broker, schedules_of
 from ..registry import Registry, TaskSpec
+from ..resources import Resources
 from ..worker.events import Event, Observer, log
 from ..worker.executors import Executor, Inline, Threads
 from ..worker.logs import enable_logs
 from ..worker.loop import Loop
 from ..worker.options import WorkerOptions
 from ..worker.serving import QueueParts
-from ..worker.tally import Tally, tally_of
 from ..worker.turns import EQUAL, Turns
 from ..worker.worker import Worker
 from .care import QueueAccess
@@ -73,23 +73,14 @@ class QueueSource:
     """The queue's name in the log."""
     schedules: Callable[[], Sequence[Schedule]] = tuple
     """Returns the schedules that the code declares."""
-    statistics: bool = False
-    """Whether to count what becomes of its tasks."""
+    plugins: Plugins | None = None
+    resources: Sequence[Resources] = ()
+    """One, if the queue has resources by then."""
 
     def access(self) -> QueueAccess:
         """Return what a supervisor needs of the queue."""
         observed, label = self.observer is not None, self.codec.queue
-        return QueueAccess(self.connect, self.codec.sealed, self.name, self.duties, observed, label, self._tally)
-
-    def _tally(self, broker: Broker) -> Tally | None:
-        """Return what counts for the supervisor."""
-        return tally_of(broker, self.registry, f"supervisor-{os.getpid()}-{new_id()}", wanted=self.statistics)
-
-    def parts(self, consumer: str) -> QueueParts:
-        """Return what a worker needs of the queue; it opens the store."""
-        broker = self.connect()
-        tally = tally_of(broker, self.registry, consumer, wanted=self.statistics)
-        return QueueParts(broker, self.registry, self.codec, self.observer, self.name, tally=tally)
+        return QueueAccess(self.connect, self.codec.sealed, self.name, self.duties, observed, label)
 
     def duties(self, broker: Broker, tell: Callable[[Event], None]) -> list[Duty]:
         """Return the duties for the schedules and the limits of the queue. Raises `ConfigurationError` if the code
@@ -121,8 +112,11 @@ class WorkerParts:
 
     def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
         executor, loop = make_executors(options, [task for queue in self.queues for task in queue.registry])
-        parts = [queue.parts(consumer) for queue in self.queues]
-        return Worker(parts, executor, consumer, table, options.wait_ms, loop, self.turns)
+        parts = [
+            QueueParts(one.connect(), one.registry, one.codec, one.observer, one.name, one.plugins, one.resources)
+            for one in self.queues
+        ]
+        return Worker(parts, executor, consumer, table, options.wait_ms, loop, self.turns, options.grace)
 
 
 def check_startable() -> None:

@@ -18,7 +18,6 @@ from ..model.message import Message, TaskInfo
 from ..protocols import Inspector
 from ..worker.executors import Inline
 from ..worker.serving import QueueParts
-from ..worker.tally import tally_of
 from ..worker.worker import Worker
 
 P = ParamSpec("P")
@@ -35,8 +34,7 @@ def drain(queue: TaskQueue) -> int:
     stay delayed, soft time limits do not apply, and a task must end within the lease.
     """
     core, stores, executor, consumer = queue.core, queue.stores, Inline(NoInterrupter()), f"drain-{new_id()}"
-    tally = tally_of(stores.backend, core.registry, consumer, wanted=core.statistics)
-    parts = QueueParts(stores.backend, core.registry, core.codec, core.observer, tally=tally)
+    parts = QueueParts(stores.backend, core.registry, core.codec, core.observer)
     worker = Worker([parts], executor, consumer, InFlightTable())
     try:
         return worker.drain()

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 from attrs import define, field
 
@@ -15,7 +16,7 @@ from ..errors import BrokerError, BrokerUnavailableError
 from ..model.message import Message, StartStatus
 from ..protocols import Beginning, Broker
 from .batch_sizer import MAX_BATCH
-from .events import Observer, TaskExpired, ignore, log, log_expired, tell
+from .events import Observer, TaskExpired, log, log_expired, tell
 from .jobs import Job
 
 
@@ -34,8 +35,8 @@ class Beginner:
     """What the log adds to the id of a task: its queue, where there are several."""
     patient: bool = True
     """Whether to wait for a store that is down. If not, the tasks are left to the end of their leases."""
-    expired: Callable[[str], None] = ignore
-    """Counts a task that has expired, by its name."""
+    inside: Callable[[str], AbstractContextManager[None]] = lambda _role: nullcontext()
+    """Enters what plugins have where the store is asked."""
     stopping: bool = field(default=False, init=False)
     """Whether the worker was told to stop: then it waits no longer."""
     _asked: deque[tuple[str, Future[StartStatus]]] = field(factory=deque, init=False)
@@ -82,7 +83,8 @@ class Beginner:
         failures = 0
         while True:
             try:
-                return list(self.broker.begin(receipts))
+                with self.inside("begin"):
+                    return list(self.broker.begin(receipts))
             except BrokerUnavailableError as error:
                 if self.stopping or not self.patient:
                     text = "%s cannot start tasks (%d); they are claimed again when their leases end: %s"
@@ -105,6 +107,5 @@ class Beginner:
         if status is StartStatus.EXPIRED and isinstance(message, Message):
             event = TaskExpired(message.id, message.name, self.queue)
             log_expired(event, self.of)
-            self.expired(event.task_name)
             tell(self.observer, event)
         return False

@@ -149,7 +149,19 @@ _refusals = Throttle("messages refused and kept with the failed tasks: %d more")
 _unsupported = Throttle("messages that could not be run here: %d more")
 _not_ours = Throttle("settlements that were refused: %d more")
 _observer_failures = Throttle("events on which the observer raised an error: %d more")
+_plugin_failures = dict[tuple[str, str], Throttle]()
+"""By plugin and hook, so that one that fails all the time hides no other."""
 _expiries = Throttle("tasks that expired before they started: %d more")
+
+
+def log_plugin_failure(plugin: str, hook: str, what: str) -> None:
+    """Log that a plugin did wrong in a hook: `what`, or else the error that is being handled."""
+    more = f"errors of the plugin {plugin} in {hook}(): %d more"
+    throttle = _plugin_failures.setdefault((plugin, hook), Throttle(more))
+    if what:
+        throttle.log(logging.WARNING, "the plugin %s %s, in %s()", plugin, what, hook)
+    else:
+        throttle.log(logging.ERROR, "the plugin %s raised an error in %s()", plugin, hook, exc_info=True)
 
 
 def log_expired(event: TaskExpired, of: str = "") -> None:
@@ -158,24 +170,13 @@ def log_expired(event: TaskExpired, of: str = "") -> None:
     _expiries.log(logging.INFO, "%s %s%s expired before it started", event.task_name, event.task_id, of, extra=about)
 
 
-def ignore(_: str) -> None:
-    """Count nothing."""
-
-
-def watch_expired(
-    broker: Broker,
-    queue: str,
-    tell: Callable[[TaskExpired], None],
-    of: str = "",
-    count: Callable[[str], None] = ignore,
-) -> None:
-    """Log which tasks the broker's own calls end because they expired, tell of them, and count them by name."""
+def watch_expired(broker: Broker, queue: str, tell: Callable[[TaskExpired], None], of: str = "") -> None:
+    """Log which tasks the broker's own calls end because they expired, and tell of them."""
 
     def found(expired: Sequence[Expired]) -> None:
         for one in expired:
             event = TaskExpired(one.id, one.name, queue)
             log_expired(event, of)
-            count(one.name)
             tell(event)
 
     if isinstance(broker, TellsExpired):

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from types import CoroutineType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from attrs import define, field
 
@@ -37,6 +37,9 @@ from .interrupts import over_time
 from .loop_interrupts import AsyncLimit
 from .steps import JobSteps, StepKeeper
 
+Leave: TypeAlias = Callable[[BaseException | None], None]
+Enter: TypeAlias = Callable[[TaskContext], Leave]
+
 
 @define
 class Execution:
@@ -53,6 +56,8 @@ class Execution:
     worker: str = ""
     waited: Callable[[], float | None] | None = None
     """Returns for how many seconds it had been due when this run started."""
+    around: Enter | None = field(default=None, init=False)
+    """Enters what plugins have around the function."""
     steps: JobSteps | None = field(default=None, init=False)
     """Those of this run, once it has used some."""
 
@@ -64,17 +69,21 @@ class Execution:
         return self.steps
 
     def run(
-        self, limit: AbstractContextManager[object], run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]
+        self,
+        limit: AbstractContextManager[object],
+        run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any],
+        context: contextvars.Context | None = None,
     ) -> Outcome:
         """Run the task to its end, in a context of its own, with `limit` as its soft time limit. If the function
-        returns a coroutine, `run_coroutine` runs it."""
-        return contextvars.copy_context().run(self._run, limit, run_coroutine)
+        returns a coroutine, `run_coroutine` runs it. `context`: the context, if not a copy of the current one."""
+        if context is None:
+            context = contextvars.copy_context()
+        return context.run(self._run, limit, run_coroutine)
 
     def _run(
         self, limit: AbstractContextManager[object], run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]
     ) -> Outcome:
-        process = os.getpid()
-        self._enter()
+        process, leave = os.getpid(), self._enter()
         try:
             with limit:
                 value = self.task.function(*self.args, **self.kwargs)
@@ -84,14 +93,16 @@ class Execution:
                 end_fork(None)
             if self.steps is not None:
                 self.steps.check_left()
-            return self.codec.dump_result(self.message, value)
+            outcome: Outcome = self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
-            return self._raised(error, process)
+            return self._raised(error, process, leave)
+        if leave is not None:
+            leave(None)
+        return outcome
 
     async def run_on_loop(self, limit: AsyncLimit) -> Outcome:
         """Run the task, and the coroutine it returns, on the running loop, in the context of its `asyncio.Task`."""
-        process = os.getpid()
-        self._enter()
+        process, leave = os.getpid(), self._enter()
         try:
             with limit:
                 value = self.task.function(*self.args, **self.kwargs)
@@ -101,12 +112,16 @@ class Execution:
                 end_fork(None)
             if self.steps is not None:
                 self.steps.check_left()
-            return self.codec.dump_result(self.message, value)
+            outcome: Outcome = self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
-            return self._raised(error, process, expired=limit.expired)
+            return self._raised(error, process, leave, expired=limit.expired)
+        if leave is not None:
+            leave(None)
+        return outcome
 
-    def _raised(self, error: BaseException, process: int, *, expired: bool = False) -> Outcome:
-        """Return the outcome of a run that raised. `expired`: the loop cancelled it because its time was up."""
+    def _raised(self, error: BaseException, process: int, leave: Leave | None, *, expired: bool = False) -> Outcome:
+        """Return the outcome of a run that raised, and `leave` with the error. `expired`: the loop cancelled it because
+        its time was up."""
         if os.getpid() != process:
             end_fork(error)
         options, kind = self.task.options, type(error)  # `isinstance` may run the user's code
@@ -114,24 +129,28 @@ class Execution:
             error = over_time(options.timeout).with_traceback(error.__traceback__)
         elif kind is TimeLimitExceeded and not error.args and options.timeout is not None:
             error.args = over_time(options.timeout).args  # a thread can only be sent the bare class
-        return outcome_of(error, options, __file__)
+        outcome = outcome_of(error, options, __file__)
+        if leave is not None:
+            leave(error)
+        return outcome
 
-    def _enter(self) -> None:
+    def _enter(self) -> Leave | None:
+        """Make the context of the task, and enter what plugins have around it. Returns what leaves that."""
         message, keeper = self.message, self.keeper
         about = message.id, message.name, message.attempt, self.codec.queue, message.headers, self.report
         served = () if keeper is None else keeper.served
-        enter(
-            TaskContext(
-                *about,
-                served,
-                open_steps=None if keeper is None else self.open_steps,
-                group=self.codec.group,
-                worker=self.worker,
-                message=message,
-                since=self.waited,
-            )
+        context = TaskContext(
+            *about,
+            served,
+            open_steps=None if keeper is None else self.open_steps,
+            group=self.codec.group,
+            worker=self.worker,
+            message=message,
+            since=self.waited,
         )
+        enter(context)
         decimal.setcontext(decimal.getcontext().copy())  # a copied context shares this object, which tasks change
+        return None if self.around is None else self.around(context)
 
 
 def end_fork(error: BaseException | None) -> NoReturn:

@@ -54,6 +54,7 @@ class Loop:
 
     def open(self, broke: Broke) -> None:
         self._broke = broke
+        self._context = contextvars.copy_context()
         self._thread.start()
 
     def room(self) -> int:
@@ -136,7 +137,9 @@ class Loop:
             self._start(self._waiting.popleft())
 
     def _start(self, run: AsyncRun) -> None:
-        asyncio.Task(self._run(run), loop=self._loop)  # not `create_task`: a task may have set a factory of its own
+        # Not in the current context, which may be that of the task before it. Not `create_task`: a task may have set a
+        # factory of its own.
+        asyncio.Task(self._run(run), loop=self._loop, context=self._context.copy())
 
     async def _run(self, run: AsyncRun) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -13,11 +14,12 @@ from ..codec import Codec
 from ..model.message import Message, Outcome
 from .beginning import Beginner
 from .events import Observer, TaskStarted, tell
-from .execution import Execution, prepare
+from .execution import Enter, Execution, prepare
 from .executors import Executor
 from .inputs import InputReader
-from .jobs import Job, Jobs, Ran
+from .jobs import Job, Jobs
 from .loop_interrupts import AsyncLimit, LoopInterrupter
+from .settling import Ran
 from .steps import StepKeeper
 
 
@@ -40,6 +42,10 @@ class Runner:
     keeper: StepKeeper
     eager: bool = False
     """Whether a job starts as soon as it is claimed, on a clock that stands still."""
+    around: Enter | None = None
+    """Enters what plugins have around the function of a task."""
+    base: contextvars.Context | None = None
+    """What functions run in copies of, if not of the context of the thread."""
 
     def run(
         self, job: Job, executor: Executor, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
@@ -49,7 +55,8 @@ class Runner:
         execution = self._prepared(job) if self._begin(job) and self._may_start(job) else None
         if execution is not None:
             limit = executor.interrupter.limit(job, execution.task.options)
-            outcome = execution.run(limit, run_coroutine or executor.run_coroutine)
+            context = None if self.base is None else self.base.copy()
+            outcome = execution.run(limit, run_coroutine or executor.run_coroutine, context)
             if execution.steps is not None:
                 execution.steps.keep_cursor(outcome)
             self._end(job, outcome)
@@ -116,6 +123,7 @@ class Runner:
         if not isinstance(prepared, Execution):
             self._end(job, prepared)
             return None
+        prepared.around = self.around
         if self.observer is not None:
             message = prepared.message
             about = message.id, message.name, message.attempt, self.consumer

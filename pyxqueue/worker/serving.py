@@ -9,13 +9,14 @@ from attrs import define, frozen
 
 from ..codec import Codec
 from ..model.message import Delivery
+from ..plugin import Plugins
 from ..protocols import Broker
 from ..registry import Registry
+from ..resources import Resources
 from .deciding import Decider
 from .events import Observer
 from .running import Runner
 from .settling import SettlingQueue
-from .tally import Tally
 
 
 @frozen(eq=False)
@@ -29,10 +30,11 @@ class QueueParts:
     """It is told of every start and settlement."""
     name: str = ""
     """The queue's name in the log."""
+    plugins: Plugins | None = None
+    resources: Sequence[Resources] = ()
+    """They are closed when the process ends. One, if the queue has resources by then."""
     eager: bool = False
     """Whether a task that waits for another one lets it run meanwhile."""
-    tally: Tally | None = None
-    """Counts what becomes of its tasks; None if nobody wants statistics."""
 
 
 @define(eq=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -95,14 +96,19 @@ def sources_of(queues: Sequence[ServedQueue]) -> list[Source]:
     return sources
 
 
-def claims_of(order: Order, queues: Sequence[ServedQueue], backoff: Callable[[int, float], float]) -> Claims:
-    """Return what a worker of these queues claims from."""
+def claims_of(
+    order: Order,
+    queues: Sequence[ServedQueue],
+    backoff: Callable[[int, float], float],
+    inside: Callable[[str], AbstractContextManager[None]],
+) -> Claims:
+    """Return what a worker of these queues claims from. `inside` enters what plugins have where a store is asked."""
     if len(queues) == 1:
         return OneQueue(queues[0])
     sources = sources_of(queues)
     if len(sources) == 1:
         return OneStore(queues, order, sources[0])
-    return SeveralStores(queues, order, sources, backoff)
+    return SeveralStores(queues, order, sources, backoff, inside)
 
 
 @define(eq=False)
@@ -177,8 +183,15 @@ class OneStore:
 class _Feeder:
     """Claims from one source in a thread of its own, when it is asked to."""
 
-    def __init__(self, source: Source, changed: threading.Condition, backoff: Callable[[int, float], float]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        changed: threading.Condition,
+        backoff: Callable[[int, float], float],
+        inside: Callable[[str], AbstractContextManager[None]],
+    ) -> None:
         self.source = source
+        self._inside = inside
         self.queues = source.queues
         self.pending = False
         """Whether a request is under way."""
@@ -218,6 +231,10 @@ class _Feeder:
         self._changed.notify_all()
 
     def _run(self, consumer: str) -> None:
+        with self._inside("claim"):
+            self._serve(consumer)
+
+    def _serve(self, consumer: str) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._request or self._closed)
@@ -258,6 +275,8 @@ class SeveralStores:
     sources: Sequence[Source]
     backoff: Callable[[int, float], float]
     """Returns how many seconds to wait for a store, from the number of failures in a row and the longest pause."""
+    inside: Callable[[str], AbstractContextManager[None]] = lambda _role: nullcontext()
+    """Enters what plugins have where a store is asked."""
     _changed: threading.Condition = field(factory=threading.Condition, init=False)
     _feeders: Sequence[_Feeder] = field(init=False)
     _look_at: dict[int, float] = field(factory=dict, init=False)
@@ -265,7 +284,7 @@ class SeveralStores:
     _interrupted: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._feeders = [_Feeder(source, self._changed, self.backoff) for source in self.sources]
+        self._feeders = [_Feeder(source, self._changed, self.backoff, self.inside) for source in self.sources]
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Claimed:
         with self._changed:

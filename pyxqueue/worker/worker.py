@@ -11,10 +11,11 @@ store of another one.
 
 from __future__ import annotations
 
+import contextvars
 import random
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import cast
 
@@ -22,14 +23,15 @@ from attrs import define, field
 
 from ..errors import BrokerError
 from ..inflight import InFlightTable
-from ..options import DEFAULT_WAIT_MS
+from ..options import DEFAULT_GRACE, DEFAULT_WAIT_MS
+from ..plugin import Plugins
 from ..protocols import Results
 from .batch_sizer import MAX_BATCH
 from .beginning import Beginner
 from .claiming import Claimer
 from .deciding import Decider
 from .dispatching import Dispatcher
-from .events import ignore, log, tell, watch_expired
+from .events import log, tell, watch_expired
 from .executors import Executor
 from .inputs import InputReader
 from .interrupts import Watched
@@ -51,7 +53,8 @@ class Worker:
 
     Parameters: `parts`, of the queues; `executor`, for plain functions; `loop`, for coroutine functions, None if the
     executor runs those too; `consumer`, its name in the stores, unique per boot; `table`, where it notes what it has in
-    flight; `wait_ms`, how long a claim waits for work; `turns`, in which several queues are claimed from.
+    flight; `wait_ms`, how long a claim waits for work; `turns`, in which several queues are claimed from; `grace`, the
+    seconds that tasks may go on when it was told to stop.
     """
 
     parts: Sequence[QueueParts]
@@ -61,6 +64,7 @@ class Worker:
     wait_ms: int = DEFAULT_WAIT_MS
     loop: Loop | None = None
     turns: Turns = EQUAL
+    grace: float = DEFAULT_GRACE
     _chance: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311 - jitter
     broken: threading.Event = field(factory=threading.Event, init=False)
     """Set when one of its threads has failed: the worker stops, and its process must end soon."""
@@ -70,14 +74,17 @@ class Worker:
     _dispatcher: Dispatcher = field(init=False)
     _claimer: Claimer = field(init=False)
     _monitors: Sequence[Monitor] = field(init=False)
+    plugins: Plugins | None = field(init=False)
+    """Those of all queues."""
     _news: Sequence[News] = field(init=False)
     """One, if a queue has an observer."""
 
     def __attrs_post_init__(self) -> None:
         self._jobs, consumer, backoff = Jobs(self.table), self.consumer, self._backoff
+        self.plugins = Plugins.joined(parts.plugins for parts in self.parts)
         jobs = self._jobs
         self._queues = queues = [self._served(number, parts) for number, parts in enumerate(self.parts)]
-        claims = claims_of(self.turns.order(len(queues)), queues, backoff)
+        claims = claims_of(self.turns.order(len(queues)), queues, backoff, self._inside)
         self._dispatcher = dispatcher = Dispatcher([queue.runner for queue in queues], self.executor, self.loop)
         self._claimer = Claimer(claims, queues, jobs, dispatcher, consumer, self.wait_ms, backoff)
         plain: Watched = self.executor.interrupter
@@ -92,20 +99,20 @@ class Worker:
         self._news = [News(self.table.mail, observers)] if any(observers) else []
 
     def _served(self, number: int, parts: QueueParts) -> ServedQueue:
-        jobs, consumer, chance = self._jobs, self.consumer, self._chance
+        jobs, consumer, chance, inside = self._jobs, self.consumer, self._chance, self._inside
         decider = Decider(parts.codec, consumer, chance)
         alone = len(self.parts) == 1
         of = "" if alone else f" of {parts.name}"
-        name, expired = parts.codec.queue, ignore if parts.tally is None else parts.tally.expired
-        settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff, of, parts.tally)
-        about = parts.broker, consumer, parts.observer, name, self._backoff, of
-        beginner = Beginner(*about, patient=alone, expired=expired)
-        watch_expired(parts.broker, name, partial(tell, parts.observer), of, expired)
+        settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff, of)
+        told = parts.observer, parts.codec.queue
+        beginner = Beginner(parts.broker, consumer, *told, self._backoff, of, patient=alone, inside=inside)
+        watch_expired(parts.broker, parts.codec.queue, partial(tell, parts.observer), of)
         inputs = InputReader(cast("Results", parts.broker), parts.codec)  # only a backend has flows
         served = () if parts.eager else [each.codec.queue for each in self.parts]
         keeper = StepKeeper(parts.broker, parts.codec, lambda: beginner.stopping, self._backoff, served)
-        parts_of_runner = jobs, parts.codec, consumer, parts.observer, settling.put
-        runner = Runner(*parts_of_runner, beginner, chance, inputs, keeper, parts.eager)
+        about = jobs, parts.codec, consumer, parts.observer, settling.put
+        around = parts.plugins.enter if parts.plugins is not None and parts.plugins.have_around else None
+        runner = Runner(*about, beginner, chance, inputs, keeper, parts.eager, around)
         sealed = parts.codec.seal is not None
         return ServedQueue(parts.broker, parts.registry, decider, settling, runner, parts.name, number, sealed)
 
@@ -115,16 +122,17 @@ class Worker:
         Raises `RuntimeError` if one of its threads failed. The process must end then, so that its work is released.
         """
         self._dispatcher.open(self._break)
-        bodies = [(queue.settling.run, "pyxqueue-settle") for queue in self._queues]
-        bodies += [(monitor.run, "pyxqueue-monitor") for monitor in self._monitors]
+        bodies = [(self._in_role("settle", queue.settling.run), "pyxqueue-settle") for queue in self._queues]
+        bodies += [(self._in_role("monitor", monitor.run), "pyxqueue-monitor") for monitor in self._monitors]
         bodies += [(news.run, "pyxqueue-observe") for news in self._news]
         threads = [
             threading.Thread(target=self._watched, args=(body,), name=name, daemon=True) for body, name in bodies
         ]
+        claim = self._in_role("claim", self._claimer.run)
         for thread in threads:
             thread.start()
         try:
-            self._claimer.run()
+            claim()
         except BaseException as error:  # noqa: BLE001 - raised below
             self._break(error)
         finally:
@@ -169,13 +177,28 @@ class Worker:
             for queue in self._queues:
                 queue.broker.maintain(MAX_BATCH)
             if not self._claimer.claim(1, 0):
-                break
+                return ran
             for queue in self._queues:
                 ran += queue.settling.settle_here()
-        for parts in self.parts:
-            if parts.tally is not None and not parts.eager:
-                parts.tally.send()
-        return ran
+
+    def _in_role(self, role: str, body: Callable[[], None]) -> Callable[[], None]:
+        """Return `body` as a thread of its own runs it: inside of what plugins have for the role. Functions that this
+        thread runs are outside of it."""
+        if self.plugins is None or not self.plugins.have_inside:
+            return body
+        context = contextvars.copy_context()
+        if role == "claim" and self._dispatcher.inline:
+            for queue in self._queues:
+                queue.runner.base = context.copy()
+
+        def run() -> None:
+            with self._inside(role):
+                body()
+
+        return partial(context.run, run)
+
+    def _inside(self, role: str) -> AbstractContextManager[None]:
+        return nullcontext() if self.plugins is None else self.plugins.inside(role)
 
     def _watched(self, body: Callable[[], None]) -> None:
         try:

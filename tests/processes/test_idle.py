@@ -69,8 +69,7 @@ def test_further_idle_queues_cost_nothing(server: Server, site: Site, tmp_path: 
 
     looks = spent["xread"]
     assert looks <= READS
-    assert spent["exists"] == looks
-    assert spent["time"] == spent["evalsha"]
+    assert spent["exists"] == spent["time"] == looks
     assert spent["evalsha"] - looks <= READS // 4  # the worker's looks at classes and paused names, one HMGET each
     assert spent["hmget"] == 4 * (spent["evalsha"] - looks)
     assert set(spent) <= {"xread", "exists", "time", "evalsha", "hmget", "xreadgroup", "info"}

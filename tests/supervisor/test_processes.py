@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,10 +18,15 @@ from pyxqueue.supervisor.child import consumer_name, with_pid
 from pyxqueue.supervisor.launch import check_startable
 from pyxqueue.supervisor.processes import end_process
 from pyxqueue.supervisor.starters import fork_worker
+from pyxqueue.worker.serving import QueueParts
 
 
 class Stoppable:
     """A worker that does nothing until it is stopped."""
+
+    parts: Sequence[QueueParts] = ()
+    plugins = None
+    grace = 10.0
 
     def __init__(self) -> None:
         self._stop = threading.Event()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any, assert_never, assert_type
 
@@ -17,6 +18,8 @@ from pyxqueue import (
     EventStatus,
     FlowResult,
     Missed,
+    Outgoing,
+    Plugin,
     Progress,
     PyxqueueError,
     Rate,
@@ -325,6 +328,39 @@ def inside_a_task() -> None:
     assert_type(current_task().enqueued, datetime | None)
     for number in track([1, 2]):
         assert_type(number, int)
+
+
+class Warm(Plugin):
+    def headers(self, call: Outgoing, /) -> dict[str, str]:
+        assert_type(call.count, int)
+        return {}
+
+    def around(self, context: TaskContext, /) -> AbstractContextManager[object]:
+        return nullcontext()
+
+
+TaskQueue("typed", plugins=[Warm()])
+TaskQueue("typed", plugins=[print])  # type: ignore[list-item]
+
+
+@queue.resource
+def returned() -> bytes:
+    return b""
+
+
+@queue.resource
+def yielded() -> Iterator[bytes]:
+    yield b""
+
+
+@queue.resource
+def generated() -> Generator[bytes, None, None]:
+    yield b""
+
+
+assert_type(returned(), bytes)
+assert_type(yielded(), bytes)
+assert_type(generated(), bytes)
 
 
 def observe(event: Event) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -14,6 +14,7 @@ from pyxqueue.clock import FakeClock
 from pyxqueue.codec import Codec
 from pyxqueue.inflight import InFlightTable
 from pyxqueue.model.message import Message
+from pyxqueue.plugin import Plugin, Plugins
 from pyxqueue.protocols import Broker, StoreOptions
 from pyxqueue.registry import Registry
 from pyxqueue.serializers import JSONSerializer
@@ -22,7 +23,6 @@ from pyxqueue.worker.executors import Executor, Inline, Threads
 from pyxqueue.worker.interrupts import ThreadInterrupter
 from pyxqueue.worker.loop import Loop
 from pyxqueue.worker.serving import QueueParts
-from pyxqueue.worker.tally import Tally
 from pyxqueue.worker.worker import Worker
 
 
@@ -81,12 +81,13 @@ class Bench:
         observer: Observer | None = None,
         observed: bool = True,
         *,
-        tally: Tally | None = None,
+        plugins: Sequence[Plugin] = (),
     ) -> Worker:
         broker = broker or self.broker
         executor = executor or Inline(ThreadInterrupter())
         observer = (observer or self.events.append) if observed else None
-        parts = QueueParts(broker, self.registry, self.codec, observer, tally=tally)
+        hooks = Plugins(plugins) if plugins else None
+        parts = QueueParts(broker, self.registry, self.codec, observer, plugins=hooks)
         return Worker([parts], executor, "me", self.table, loop=loop, chance=lambda: 0.0)
 
     def threaded(self, threads: int, broker: Broker | None = None) -> Worker:

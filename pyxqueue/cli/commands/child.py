@@ -30,6 +30,7 @@ def child(
     *,
     threads: int | None,
     concurrency: int | None,
+    grace: float,
     log_level: str | None,
     log_format: str,
     log_tasks: bool,
@@ -49,5 +50,5 @@ def child(
         context.exit(2)
     set_up_logging(log_level, log_format, tasks=log_tasks)
     turns = turns_of("strict" if strict else "fair", weights, len(queues))
-    options = WorkerOptions(threads=threads, concurrency=concurrency)
+    options = WorkerOptions(threads=threads, concurrency=concurrency, grace=grace)
     context.exit(serve_child(queues, turns, options, consumer=consumer, table_fd=table_fd, supervisor=supervisor))

@@ -11,10 +11,9 @@ from .loop import Duty, DutyLoop
 from .maintenance import Maintenance
 from .quiet import QuietLook
 from .releaser import Loss, Releaser
-from .statistics import StatisticsDuty
 from .stuck import StuckReturner
 
-__all__ = ["Duty", "DutyLoop", "Loss", "QuietLook", "Releaser", "StatisticsDuty", "all_duties"]
+__all__ = ["Duty", "DutyLoop", "Loss", "QuietLook", "Releaser", "all_duties"]
 
 
 def all_duties(
