@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import define, field
 
@@ -44,6 +44,10 @@ class TaskContext(ResumableTask):
     """The group of the worker."""
     worker: str = field(default="", kw_only=True)
     """The name of the worker."""
+    args: Sequence[Any] = field(default=(), repr=False, kw_only=True)
+    """The positional arguments of the call. They may be personal or secret: nothing of pyxqueue logs them."""
+    kwargs: Mapping[str, Any] = field(factory=dict, repr=False, kw_only=True)
+    """The named arguments of the call."""
     _message: Message | None = field(default=None, repr=False, kw_only=True, alias="message")
     _since: Callable[[], float | None] | None = field(default=None, repr=False, kw_only=True, alias="since")
 

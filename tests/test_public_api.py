@@ -253,12 +253,14 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "__init__": (
             "(self, id: str, name: str, attempt: int, queue: str, headers: Mapping[str, str], report: "
             "Callable[[Progress], None], served: Sequence[str] = (), *, open_steps: Callable[[], RunSteps] | None = "
-            "None, group: str = '', worker: str = '', message: Message | None = None, since: Callable[[], float | "
+            "None, group: str = '', worker: str = '', args: Sequence[Any] = (), kwargs: Mapping[str, Any] = NOTHING, "
+            "message: Message | None = None, since: Callable[[], float | "
             "None] | None = None) -> None"
         ),
         "agather": (
             "(self, name: str, calls: Iterable[CallOf[Any]], /, *, return_exceptions: bool = False) -> list[Any]"
         ),
+        "args": "attribute",
         "asave": "(self, cursor: Any, /) -> None",
         "asleep": "(self, name: str, seconds: Seconds, /) -> None",
         "astep": "(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any",
@@ -273,6 +275,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "group": "attribute",
         "headers": "attribute",
         "id": "attribute",
+        "kwargs": "attribute",
         "log_fields": "attribute",
         "logger": "attribute",
         "missed": "attribute",

@@ -145,6 +145,8 @@ class Execution:
             open_steps=None if keeper is None else self.open_steps,
             group=self.codec.group,
             worker=self.worker,
+            args=self.args,
+            kwargs=self.kwargs,
             message=message,
             since=self.waited,
         )
