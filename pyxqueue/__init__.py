@@ -44,6 +44,7 @@ from .printable import quoted
 
 if TYPE_CHECKING:
     from .client.canvas import chain, chord, group
+    from .client.finding import Where
     from .client.flows import Flow, FlowResult
     from .client.gathering import agather, as_completed, gather
     from .client.several import run_workers
@@ -121,6 +122,7 @@ __all__ = [
     "Unique",
     "UnknownScheduleError",
     "UnknownTaskError",
+    "Where",
     "agather",
     "as_completed",
     "chain",
@@ -136,6 +138,7 @@ __all__ = [
 
 _LATER = {
     "client.canvas": ("chain", "chord", "group"),
+    "client.finding": ("Where",),
     "client.flows": ("Flow", "FlowResult"),
     "client.gathering": ("agather", "as_completed", "gather"),
     "client.several": ("run_workers",),

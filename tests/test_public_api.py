@@ -81,6 +81,7 @@ NAMES = [
     "Unique",
     "UnknownScheduleError",
     "UnknownTaskError",
+    "Where",
     "agather",
     "as_completed",
     "chain",
@@ -182,10 +183,21 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
     },
     Admin: {
         "__init__": "(self, store: QueueStore) -> None",
-        "cancel": "(self, ids: TaskId | Iterable[TaskId], *, force: bool = False) -> BatchResult",
-        "delete": "(self, ids: TaskId | Iterable[TaskId]) -> BatchResult",
+        "cancel": (
+            "(self, ids: TaskId | Iterable[TaskId] | None = None, *, force: bool = False, "
+            "place: Place | str | None = None, where: Where | None = None, limit: int = 1000) -> BatchResult"
+        ),
+        "delete": (
+            "(self, ids: TaskId | Iterable[TaskId] | None = None, *, place: Place | str | None = None, "
+            "where: Where | None = None, limit: int = 1000) -> BatchResult"
+        ),
         "diagnose": "(self) -> Sequence[Finding]",
         "explain": "(self, task_id: TaskId) -> Explanation",
+        "failures": "(self, limit: int = 5000) -> FailurePage",
+        "list": (
+            "(self, place: Place | str, *, where: Where | None = None, after: str = '', limit: int = 50, "
+            "peek: int = 512) -> ListPage"
+        ),
         "failed": "(self, *, after: str = '', limit: int = 50) -> TaskPage",
         "flow": "(self, task_id: str | bytes) -> FlowView",
         "retry_flow": "(self, task_id: str | bytes) -> int",
@@ -198,7 +210,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "resume": "(self, *, limit: str | None = None, key: object = None, task: str | None = None) -> bool",
         "retry": (
             "(self, ids: TaskId | Iterable[TaskId] | None = None, *, all_failed: bool = False, ended: bool = False, "
-            "fresh: bool = False) -> BatchResult"
+            "fresh: bool = False, where: Where | None = None, limit: int = 1000) -> BatchResult"
         ),
         "statistics": "(self, minutes: int = 60) -> Statistics",
         "task": "(self, task_id: TaskId) -> TaskDetails",

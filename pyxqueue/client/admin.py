@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from typing import TypeAlias
 
 from attrs import frozen
 
@@ -14,6 +13,7 @@ from ..ids import TaskId, id_text
 from ..model.findings import Finding
 from ..model.locks import lock_of
 from ..model.message import Message, TaskInfo, TaskStatus
+from ..model.places import Place
 from ..model.statistics import Statistics
 from ..printable import quoted
 from ..protocols import (
@@ -29,6 +29,17 @@ from ..protocols import (
 )
 from .diagnosing import Diagnoses
 from .explaining import Explanation, explain
+from .finding import (
+    EVERYTHING,
+    Act,
+    FailureGroup,
+    FailurePage,
+    ListPage,
+    ListsPlaces,
+    Where,
+    on_those,
+    place_named,
+)
 from .flow_view import ShowsFlows
 from .limits import paused_name, paused_tasks
 from .opened import QueueStore
@@ -39,11 +50,16 @@ __all__ = [
     "Admin",
     "BatchResult",
     "Explanation",
+    "FailureGroup",
+    "FailurePage",
     "Finding",
+    "ListPage",
+    "Place",
     "QueueInfo",
     "QueuePage",
     "TaskDetails",
     "TaskPage",
+    "Where",
     "WorkerInfo",
 ]
 
@@ -51,13 +67,15 @@ _PAGE = 256
 SCAN_LIMIT = 10_000
 """How many tasks one call examines for a name, so that it returns soon however long the queue is."""
 _QUEUES = 1_000
+BULK = 1_000
+"""How many tasks one call changes that were not named by their ids."""
 _WAITING = (TaskStatus.PENDING, TaskStatus.RETRY)
 _FAILED = (TaskStatus.FAILURE,)
 _HISTORY = (TaskStatus.SUCCESS, TaskStatus.CANCELLED)
 
 
 @frozen(eq=False)
-class Admin(ShowsFlows, Diagnoses):
+class Admin(ShowsFlows, Diagnoses, ListsPlaces):
     """The administration of one group of a queue. The command line has a command of the same name for each method.
 
     Ids may be text or bytes; a method that takes many ids also takes one. Each method raises `BrokerUnavailableError`
@@ -163,16 +181,22 @@ class Admin(ShowsFlows, Diagnoses):
         all_failed: bool = False,
         ended: bool = False,
         fresh: bool = False,
+        where: Where | None = None,
+        limit: int = BULK,
     ) -> BatchResult:
-        """Run the failed tasks with these ids, or `all_failed`, again under their ids, from the first attempt.
+        """Run the failed tasks with these ids, or `all_failed`, or those that fit `where`, again under their ids, from
+        the first attempt.
 
         `ended`: also tasks that succeeded or were cancelled, if the history still has their messages. `fresh`: also
-        from their first step; otherwise a failed task goes on behind the steps that it has stored.
+        from their first step; otherwise a failed task goes on behind the steps that it has stored. `limit`: the most
+        tasks that one call with `where` retries; `BatchResult.left` says whether there may be more.
         """
         backend = self._store.here().backend
         requeue = _afresh(backend) if fresh else backend.requeue
-        if (ids is None) is not all_failed:
-            raise ConfigurationError("retry() takes either ids or all_failed=True: give one of them")
+        if [ids is not None, all_failed, where is not None].count(True) != 1:
+            raise ConfigurationError("retry() takes either ids, all_failed=True, or where=: give one of them")
+        if where is not None:
+            return self._those(Place.FAILED, where, requeue, limit)
         if ids is None:
             return BatchResult(_on_all(backend, _FAILED, requeue))
         names, refused = _ids(ids), dict[str, PyxqueueError]()
@@ -185,15 +209,38 @@ class Admin(ShowsFlows, Diagnoses):
         done = requeue(wanted)
         return _result(backend, wanted, done, lambda info: _not_retried(backend, info), refused)
 
-    def cancel(self, ids: TaskId | Iterable[TaskId], *, force: bool = False) -> BatchResult:
-        """Cancel tasks. A waiting task ends at once; a running one is interrupted by its worker, as for
-        `AsyncResult.cancel`. `force` kills the process that runs it."""
-        names, backend = _ids(ids), self._store.here().backend
+    def cancel(
+        self,
+        ids: TaskId | Iterable[TaskId] | None = None,
+        *,
+        force: bool = False,
+        place: Place | str | None = None,
+        where: Where | None = None,
+        limit: int = BULK,
+    ) -> BatchResult:
+        """Cancel tasks, by their ids or those of a `place` that fit `where`, at most `limit`. A waiting task ends at
+        once; a running one is interrupted by its worker, as for `AsyncResult.cancel`. `force` kills the process that
+        runs it."""
+        backend = self._store.here().backend
+        if _by_place(ids, place, where):
+            return self._those(place, where, lambda those: backend.cancel(those, force), limit)
+        names = _ids(ids or ())
         return _result(backend, names, backend.cancel(names, force), _not_cancelled)
 
-    def delete(self, ids: TaskId | Iterable[TaskId]) -> BatchResult:
-        """Delete tasks with their results. A task in flight is not deleted; cancel it first."""
-        names, backend = _ids(ids), self._store.here().backend
+    def delete(
+        self,
+        ids: TaskId | Iterable[TaskId] | None = None,
+        *,
+        place: Place | str | None = None,
+        where: Where | None = None,
+        limit: int = BULK,
+    ) -> BatchResult:
+        """Delete tasks with their results, by their ids or those of a `place` that fit `where`, at most `limit`. A task
+        in flight is not deleted; cancel it first."""
+        backend = self._store.here().backend
+        if _by_place(ids, place, where):
+            return self._those(place, where, backend.delete, limit)
+        names = _ids(ids or ())
         return _result(backend, names, backend.delete(names), _not_deleted)
 
     def purge(self, *, waiting: bool = False, failed: bool = False, history: bool = False) -> int:
@@ -246,6 +293,14 @@ class Admin(ShowsFlows, Diagnoses):
 
     # Stores
 
+    def _those(self, place: Place | str | None, where: Where | None, act: Act, limit: int) -> BatchResult:
+        """Act on the tasks of a place that fit."""
+        if limit < 1:
+            raise ConfigurationError(f"limit={limit} must be 1 or more")
+        backend, there = self._store.here().backend, place_named(place or "")
+        done, left = on_those(backend, there, where or EVERYTHING, act, now=self._now(), limit=limit)
+        return BatchResult(done, left=left)
+
     def _pausing(self) -> Pausing:
         backend = self._store.here().backend
         if not isinstance(backend, Pausing):
@@ -278,6 +333,13 @@ class Admin(ShowsFlows, Diagnoses):
             raise
         except BrokerError:
             yield QueueInfo(queue, "?", None)
+
+
+def _by_place(ids: object, place: object, where: object) -> bool:
+    """Return whether tasks are given by their place. Raises `ConfigurationError` if it is not clear which."""
+    if (ids is None) is (place is None) or (place is None and where is not None):
+        raise ConfigurationError("give either ids, or place= with where= if not all of them are meant")
+    return ids is None
 
 
 def _afresh(backend: Backend) -> Callable[[Sequence[str]], Sequence[bool]]:
@@ -334,9 +396,6 @@ def _named(
 
 def _is_named(info: TaskInfo, name: str) -> bool:
     return isinstance(info.message, Message) and info.message.name == name
-
-
-Act: TypeAlias = Callable[[Sequence[str]], Sequence[bool]]
 
 
 def _on_all(backend: Backend, states: Sequence[TaskStatus], act: Act) -> int:

@@ -136,6 +136,8 @@ class BatchResult(Struct, frozen=True):
     """How many tasks it changed."""
     refused: Mapping[str, PyxqueueError] = {}
     """The ids of the other tasks, each with the reason."""
+    left: bool = False
+    """Whether there may be more tasks that fit, of which only so many were changed."""
 
 
 def _result(info: TaskInfo, codec: Codec) -> Any:

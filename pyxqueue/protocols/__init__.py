@@ -26,6 +26,7 @@ from .fairness import FairLines, HasFairLines, fair_lines_of
 from .flows import HasFlows
 from .limits import HasLimits, LimitStore, limits_of
 from .pausing import LimitPausing, Pausing, limit_pausing_of
+from .places import HasPlaces
 from .rates import RateStore, rates_of
 from .schedules import Changed, DueSchedules, HasSchedules, ScheduleChange, ScheduleStore, schedules_of
 from .shared import HasSharedClaims, SharedClaims
@@ -51,6 +52,7 @@ __all__ = [
     "HasFlows",
     "HasLimits",
     "HasLocks",
+    "HasPlaces",
     "HasQueues",
     "HasSchedules",
     "HasSharedClaims",

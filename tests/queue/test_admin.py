@@ -66,6 +66,8 @@ def test_each_command_has_a_method_of_its_name() -> None:
         "queues",  # shown by `info` where no queue is named
         "retry_flow",  # `flow --retry`
         "diagnose",  # `doctor`
+        "list",  # `tasks`
+        "failures",  # `failed --by kind`
         "statistics",  # `metrics`
     }
 
@@ -307,7 +309,7 @@ def test_failed_tasks_are_retried(queue: TaskQueue, put: Callable[..., str]) -> 
 def test_a_retry_says_what(queue: TaskQueue) -> None:
     """`retry(None)` is refused, so that an id that happens to be None does not run all failed tasks."""
     for options in ({}, {"ids": None}, {"ids": ["a"], "all_failed": True}):
-        with pytest.raises(ConfigurationError, match="either ids or all_failed=True"):
+        with pytest.raises(ConfigurationError, match="either ids, all_failed=True, or where="):
             queue.admin.retry(**options)
     with pytest.raises(ConfigurationError, match="purge\\(\\) deletes nothing without"):
         queue.admin.purge()

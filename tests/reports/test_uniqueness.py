@@ -74,7 +74,7 @@ def test_bullmq_3236_only_the_holder_gives_the_lock_back(site: Site, act: str) -
     holder = sync.with_options(delay=60)(7, "good")
     assert holder.created
 
-    {"delete": queue.admin.delete, "cancel": queue.admin.cancel, "retry": queue.admin.retry}[act](first.task_id)
+    getattr(queue.admin, act)(first.task_id)
 
     assert not sync(7, "third").created
     assert sync(7, "third") == holder

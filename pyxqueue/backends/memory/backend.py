@@ -18,9 +18,11 @@ from ...model.message import (
     TaskInfo,
     TaskStatus,
 )
+from ...model.places import Place, PlacePage
 from ...model.statistics import Statistics, StatisticsBatch
 from ...model.steps import EventStatus, Steps
 from ...protocols import StoreOptions, TellExpired
+from . import places
 from .broker import MemoryBroker
 from .fairness import MemoryFairLines
 from .inspector import MemoryInspector
@@ -172,6 +174,9 @@ class MemoryBackend:
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         return self._inspector.adopt(tasks)
+
+    def page(self, place: Place, cursor: str, count: int, peek: int) -> PlacePage:
+        return places.page(self._queue, place, cursor, count, peek)
 
     # HasFlows
 

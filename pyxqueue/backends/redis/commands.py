@@ -31,6 +31,7 @@ from ...model.message import (
     Verdict,
     evolve,
 )
+from ...model.places import Listed, cut_fields
 from ...model.priorities import class_of
 from ...model.rates import has_rate
 from ...model.schedules import schedule_to_fields
@@ -751,9 +752,55 @@ def _shown(  # noqa: PLR0917 - in the order of the script's reply
 def show(keys: GroupKeys, group: str, ids: Sequence[str]) -> Command[list[TaskInfo | None]]:
     def parse(reply: Any) -> list[TaskInfo | None]:
         found = zip(ids, reply, strict=False)  # it stops short where a task is in a class whose keys were not given
-        return [None if one == 0 else _shown(task_id, *one) for task_id, one in found]
+        return [None if one == 0 else _shown(task_id, *one[:8]) for task_id, one in found]
 
-    return Command("show", keys.with_records(ids, keys.meta), [group, *ids], parse)
+    return Command("show", keys.with_records(ids, keys.meta), [group, "", *ids], parse)
+
+
+Found: TypeAlias = tuple[int, bytes, Any]
+"""Of a task in a page: the number of its part, where it stands there, and its id or something of its entry."""
+
+
+class Outline(Struct, frozen=True):
+    """A task with the beginnings of its arguments and of its result."""
+
+    place: str
+    """The letter of its place."""
+    is_held: bool
+    listed: Listed
+
+
+def outlines(keys: GroupKeys, group: str, ids: Sequence[str], peek: int) -> Command[list[Outline | None]]:
+    """As `show`, with at most `peek` bytes of arguments and results; None for what is not known."""
+
+    def parse(reply: Any) -> list[Outline | None]:
+        return [None if one == 0 else _outline(task_id, one, peek) for task_id, one in zip(ids, reply, strict=False)]
+
+    return Command("show", keys.with_records(ids, keys.meta), [group, peek, *ids], parse)
+
+
+def _outline(task_id: str, reply: Sequence[Any], peek: int) -> Outline | None:
+    info = _shown(task_id, *reply[:8])
+    if info is None:
+        return None
+    body, whole, value = reply[8:]
+    if isinstance(info.message, Unreadable):
+        body, info = whole, evolve(info, message=cut_fields(info.message, peek))
+    return Outline(reply[0][:1].decode(), bool(reply[4]), Listed(info, body, value if info.record else 0))
+
+
+def page(
+    keys: GroupKeys, parts: Sequence[tuple[str, str]], position: bytes, count: int, peek: int
+) -> Command[list[Found]]:
+    """The tasks of some parts of a place, from a position in the first of them on."""
+
+    def parse(reply: Any) -> list[Found]:
+        if reply == b"GROUPS":
+            raise StaleGroups("a priority class is new")
+        return [(number, at, what) for number, at, what in reply]
+
+    args: list[Arg] = [keys.group, _numbers(keys.classes), count, position, peek, *chain.from_iterable(parts)]
+    return Command("page", [*keys.own, keys.meta], args, parse)
 
 
 def requeue(

@@ -14,9 +14,11 @@ from ...batching import adoption_size, batches
 from ...clock import deadline_after, is_over
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
 from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
+from ...model.places import Place, PlacePage
 from ...printable import quoted
 from . import commands
 from .keys import LIVE, QUEUE_PATTERN, GroupKeys, live_of, meta
+from .places import page
 from .reading import LAST_ENTRY, entry_fence, entry_ms, message_in, pairs, task_info
 from .registration import Registration, flags
 from .results import look
@@ -143,6 +145,9 @@ class RedisInspector:
             found = self._session.execute("HGET", self._registration.keys.meta, f"failure:{self._options.group}") or b""
             return found.decode() if _ENTRY.fullmatch(found) else "0"
         return "+"
+
+    def page(self, place: Place, cursor: str, count: int, peek: int) -> PlacePage:
+        return self._session.run(page(self._registration, place, cursor, count, peek))
 
     def consumers(self) -> Sequence[ConsumerInfo]:
         self._registration.repaired(self._registration.read_classes)

@@ -77,6 +77,7 @@ class SQLiteBackend:
         self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
         self.wait, self.forget = records.wait, records.forget
         self.show, self.tasks, self.watch = inspector.show, inspector.tasks, inspector.watch
+        self.page = inspector.page
         self.consumers, self.depth, self.about = inspector.consumers, inspector.depth, inspector.about
         self.groups, self.remove_group, self.queues = inspector.groups, inspector.remove_group, inspector.queues
         self.requeue, self.rejoin, self.cancel = inspector.requeue, inspector.rejoin, inspector.cancel

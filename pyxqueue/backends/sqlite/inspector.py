@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from ...batching import adoption_size
 from ...errors import ConfigurationError
 from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, check_adoptable, evolve
+from ...model.places import Place, PlacePage
 from ...model.transitions import requests
 from ...printable import quoted
 from . import resuming, upkeep
@@ -19,6 +21,7 @@ from .flowing import Flows
 from .group import Group, minimal
 from .location import is_there
 from .locking import hold_adopted, hold_again, pass_gates
+from .places import Lookup, page
 from .polling import traces
 from .queue import Queue, is_name
 from .rows import (
@@ -126,6 +129,10 @@ class SQLiteInspector:
             page = rows[:count]
             more = bool(page) and (len(rows) > len(page) or bool(ends))
             return [_info(group, row) for _, row in page], "{}_{}".format(*page[-1][0]) if more else ""
+
+    def page(self, place: Place, cursor: str, count: int, peek: int) -> PlacePage:
+        with self._queue.read() as groups:
+            return page(groups.mine, _LOOKUP, place, cursor, count=count, peek=peek)
 
     def consumers(self) -> Sequence[ConsumerInfo]:
         with self._queue.read() as groups:
@@ -258,6 +265,13 @@ def _with_number(group: Group, row: Row) -> TaskInfo:
     )
 
 
+def _whole(group: Group, seq: int) -> Sequence[Any]:
+    return group.db.execute(f"{_SHOWN} AND task.seq = ?", (group.key, seq))[0]
+
+
+_LOOKUP = Lookup(_PAGED_AT, _PAGED_NEW, _whole, _with_number)
+
+
 def _show(group: Group, ids: Sequence[str]) -> list[TaskInfo | None]:
     infos = [_with_number(group, row) for row in group.find(_SHOWN, ids)]
     found = {info.id: info for info in infos if info.message is not None or info.record is not None}
@@ -284,9 +298,7 @@ def _page(
         f"AND ({order} < ? OR task.seq < ?) {wanted} ORDER BY {order} DESC, task.seq DESC LIMIT ?"
     )
     rows = group.db.execute(sql, (group.key, at, before[0], *before, count))
-    read = within(
-        rows, lambda row: (row[0], *group.db.execute(f"{_SHOWN} AND task.seq = ?", (group.key, row[1]))[0], 0)
-    )
+    read = within(rows, lambda row: (row[0], *_whole(group, row[1]), 0))
     found = [((row[0], row[1]), row_of(row[1:-1])) for row in read]
     return found, len(read) < len(rows)
 

@@ -51,6 +51,7 @@ from .list import ListLaws
 from .messages import MessageLaws
 from .named_pauses import NamedPauseLaws
 from .pause import PauseLaws
+from .places import PlaceLaws
 from .priorities import PriorityLaws
 from .progress import ProgressLaws
 from .put import PutLaws
@@ -121,6 +122,7 @@ class BackendContract(
     LimitLaws,
     RateLaws,
     PauseLaws,
+    PlaceLaws,
     NamedPauseLaws,
     FairnessLaws,
     SharedLaws,

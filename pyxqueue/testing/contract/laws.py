@@ -14,6 +14,7 @@ from ...protocols import (
     FairLines,
     HasFlows,
     HasLocks,
+    HasPlaces,
     HasStatistics,
     HasSteps,
     Inspector,
@@ -75,6 +76,7 @@ def read_laws(*protocols: type) -> dict[str, Law]:
 OPTIONAL = (
     ScheduleStore,
     HasLocks,
+    HasPlaces,
     Beginning,
     LimitStore,
     RateStore,

@@ -148,6 +148,34 @@ local function unpacked(fields)
   return #values > 0 and #values % 2 == 0 and values or fields
 end
 
+-- The fields of a message with the first `peek` bytes of its arguments, how many bytes these have, and all fields. Another
+-- value that is very long is cut too.
+local LONGEST = 16384
+local function outlined(fields, peek)
+  local short, body, whole = {}, 0, 0
+  for i = 1, #fields - 1, 2 do
+    local name, value = fields[i], fields[i + 1]
+    whole = whole + #name + #value
+    if name == 'body' then body = #value end
+    local is_long = name == 'body' or #value > LONGEST
+    short[i], short[i + 1] = string.sub(name, 1, LONGEST), is_long and string.sub(value, 1, peek) or value
+  end
+  return short, body, whole
+end
+
+-- A text that ends with packed values, of which `head` matches what comes before them, with the first `peek` bytes of
+-- the value of the name `value`; and how many bytes it has.
+local function outlined_value(text, head, peek)
+  local before, rest = string.match(text, '^(' .. head .. ')(.*)$')
+  local values, size = rest and unpacked({'packed', rest}) or {}, 0
+  for i = 1, #values - 1, 2 do
+    if values[i] == 'value' then
+      size, values[i + 1] = #values[i + 1], string.sub(values[i + 1], 1, peek)
+    end
+  end
+  return size > peek and before .. pack(values) or text, size
+end
+
 -- Whether a text may be the id of a stream entry: Redis refuses numbers beyond 64 bits.
 local function entry_id(text)
   local ms, sequence = string.match(text, '^(%d+)%-(%d+)$')

@@ -1,14 +1,14 @@
 -- Everything that is known about tasks.
 -- KEYS the keys of the group, meta, then the task key of each id, then the record key of each
--- ARGV group, ids
+-- ARGV group, how many bytes of arguments and results are returned, '' for all, ids
 -- Returns per id: {the value of the task; its record, if that can be read and has a key of its own, or ''; its
 -- progress, or '', or of a dependent task for how many it waits; message fields; holder, or ''; 1 if its record can be
--- read; when it was claimed, or '' if that is not known; its number in its fair line, or 0}, or 0 if the task is not
--- known.
+-- read; when it was claimed, or '' if that is not known; its number in its fair line, or 0; how many bytes its
+-- arguments, all its fields, and its result have, if not all are returned}, or 0 if the task is not known.
 local keys, meta, group, now = slice(KEYS, 1, FIRST_TASK - 1), KEYS[FIRST_TASK], ARGV[1], now_ms()
-local results, ids = {}, #ARGV - 1
+local results, ids, peek = {}, #ARGV - 2, tonumber(ARGV[2])
 for item = 1, ids do
-  local id, key = ARGV[1 + item], KEYS[FIRST_TASK + item]
+  local id, key = ARGV[2 + item], KEYS[FIRST_TASK + item]
   local task = task_at(key)
   if is_elsewhere(keys, task) then return results end
   local foreign = not task.place and entry_id(id) and read(keys[NEW], id)
@@ -46,8 +46,18 @@ for item = 1, ids do
       number = try_call('ZLEXCOUNT', keys[LINES], '[' .. gate .. '\0', '[' .. standing)
       if type(number) ~= 'number' then number = 0 end
     end
-    results[item] =
-      {task.text, found and found[2] or '', progress or '', fields or {}, owner or '', found and 1 or 0, since, number}
+    local text, record, body, whole, value = task.text, found and found[2] or '', 0, 0, 0
+    if peek then
+      if fields then fields, body, whole = outlined(fields, peek) end
+      if record ~= '' then
+        record, value = outlined_value(record, '%d ', peek)
+      elseif task.ended then
+        text, value = outlined_value(text, '[hf]%+?[%d-]* %d* %d+ %d ', peek)
+      end
+    end
+    results[item] = {
+      text, record, progress or '', fields or {}, owner or '', found and 1 or 0, since, number, body, whole, value,
+    }
   end
 end
 return results
