@@ -60,7 +60,7 @@ def test_a_long_text_in_a_record_is_not_read(name: str, value: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *((name, value) for name in ("attempt", "ended", "ttl", "fence") for value in (b"-1", b"9" * 4_000)),
+        *((name, value) for name in ("attempt", "ended", "ttl", "fence", "ran") for value in (b"-1", b"9" * 4_000)),
         ("fence", b"%d" % (1 << 128)),
         ("progress", b'[1%s,2,""]' % (b"0" * 400)),
         ("progress", b'[1,-1%s,""]' % (b"0" * 400)),

@@ -40,6 +40,11 @@ class TaskDetails:
     reason: str
     """Why the task failed, or why it still waits although workers have claimed it, in one line; else empty."""
     progress: Progress | None
+    waited: float | None
+    """For how many seconds it had been due, or enqueued if that was later, when its last run began; None if it has not
+    begun, or that is not known, as for a retry without a delay."""
+    ran: float | None
+    """How many seconds its last run took; None if it has not ended, or that was not measured."""
     info: TaskInfo
     """The message, record and times of the task, as the store keeps them."""
     call_text: str = field(repr=False)
@@ -60,6 +65,8 @@ class TaskDetails:
             failure=_failure(info, codec),
             reason=reason(info),
             progress=info.progress or (info.record.progress if info.record else None),
+            waited=_waited(info),
+            ran=info.record.ran_ms / 1000 if info.record and info.record.ran_ms else None,
             info=info,
             call_text=text,
         )
@@ -138,6 +145,16 @@ class BatchResult(Struct, frozen=True):
     """The ids of the other tasks, each with the reason."""
     left: bool = False
     """Whether there may be more tasks that fit, of which only so many were changed."""
+
+
+def _waited(info: TaskInfo) -> float | None:
+    message, record, began = info.readable, info.record, info.started_ms
+    if record is not None:
+        began = record.ended_ms - record.ran_ms if record.ran_ms else 0
+    if message is None or not began:
+        return None
+    since = max(message.due_ms, message.enqueued_ms if message.attempt == 1 else 0)
+    return max(0, began - since) / 1000 if since else None
 
 
 def _result(info: TaskInfo, codec: Codec) -> Any:

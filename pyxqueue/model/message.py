@@ -211,6 +211,9 @@ class Record(Struct, frozen=True):
     """When the store accepted the record (ms of the store's clock). The store sets it."""
     progress: Progress | None = None
     """The last progress of the run."""
+    ran_ms: int = 0
+    """How long the run took that ended, in ms by its worker's clock, rounded up; 0 if nobody measured it. It began at
+    `ended_ms` - `ran_ms`, or a little earlier. No seal covers it."""
     ttl_ms: int = 86_400_000
     """How many milliseconds after `ended_ms` the record can be read."""
     fence: int = 0

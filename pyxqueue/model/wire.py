@@ -293,6 +293,8 @@ def record_to_fields(record: Record) -> list[bytes]:
         flat += (b"worker", record.worker.encode())
     if record.progress is not None:
         flat += (b"progress", progress_to_json(record.progress))
+    if record.ran_ms:
+        flat += (b"ran", b"%d" % record.ran_ms)
     return flat
 
 
@@ -324,6 +326,7 @@ def record_from_fields(task_id: str, fields: Fields) -> Record | None:
             worker=_text(fields.get(b"worker", b"")),
             ended_ms=_time(fields.get(b"ended", b"0")),
             progress=progress_from_json(fields.get(b"progress")),
+            ran_ms=_time(fields.get(b"ran", b"0")),
             ttl_ms=_time(fields.get(b"ttl", b"0")),
             fence=_between(int(fields.get(b"fence", b"0")), 1 << 128),
             v=version,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import ceil
 
 from attrs import define, field
 
@@ -46,13 +47,15 @@ class Decider:
         factory=lambda: Throttle("tasks whose outcomes could not be settled: %d more"), init=False
     )
 
-    def settlement(self, job: Job, outcome: Outcome) -> Settlement:
-        """Return the settlement of a job. Never raises: an outcome that cannot be settled fails its own task only."""
+    def settlement(self, job: Job, outcome: Outcome, seconds: float = 0.0) -> Settlement:
+        """Return the settlement of a job that ran for so many seconds. Never raises: an outcome that cannot be settled
+        fails its own task only."""
         try:
             options = _DEFAULTS if job.task is None else job.task.options
             verdict = decide(job.delivery.message, outcome, options, self.chance())
             then = outcome.then if isinstance(outcome, Suspended) else ()
-            return Settlement(job.delivery.receipt, verdict, self._record(job, outcome, verdict, options), then)
+            record = self._record(job, outcome, verdict, options, ceil(seconds * 1000))
+            return Settlement(job.delivery.receipt, verdict, record, then)
         except BaseException as error:  # noqa: BLE001 - logged, and the reason why the task fails
             text = "the outcome of %s cannot be settled"
             self._undecided.log(logging.ERROR, text, job.delivery.message.id, exc_info=True)
@@ -64,7 +67,9 @@ class Decider:
         record = self._record(Job(delivery, -1), Aborted(), verdict, _DEFAULTS)
         return Settlement(delivery.receipt, verdict, record)
 
-    def _record(self, job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions) -> Record | None:
+    def _record(
+        self, job: Job, outcome: Outcome, verdict: Verdict, options: TaskOptions, ran_ms: int = 0
+    ) -> Record | None:
         """Return the record of an end, sealed if the queue has a seal; None if the task has not ended."""
         value, serializer = b"", "json"
         error: Failure | None = None
@@ -90,6 +95,7 @@ class Decider:
             attempt=job.delivery.message.attempt,
             worker=self.consumer,
             progress=job.progress,
+            ran_ms=ran_ms,
             ttl_ms=round(options.result_ttl * 1000),
             fence=job.delivery.fence,
         )

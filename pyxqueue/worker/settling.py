@@ -121,7 +121,7 @@ class SettlingQueue:
         self._conclude(batch, settlements, self.insist(settlements))
 
     def _settlements(self, batch: Sequence[Ran]) -> list[Settlement]:
-        return [self.decider.settlement(ran.job, ran.outcome) for ran in batch]
+        return [self.decider.settlement(ran.job, ran.outcome, ran.seconds) for ran in batch]
 
     def _conclude(self, batch: Sequence[Ran], settlements: Sequence[Settlement], all_accepted: Sequence[bool]) -> None:
         """Forget what is settled, and report it."""

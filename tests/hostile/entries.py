@@ -12,7 +12,7 @@ RESERVED = (
     "_tag", "_flow", "_told",
 )  # fmt: skip
 NOTES = ("waiters", "cancel", "started", "progress", "lock", "unique")
-RECORD = ("v", "attempt", "value", "serializer", "seal", "error", "worker", "progress")
+RECORD = ("v", "attempt", "value", "serializer", "seal", "error", "worker", "progress", "ran")
 NASTY: tuple[bytes, ...] = (
     b"", b"0", b"-1", b"1", b"1e308", b"-3:", b"9" * 30, b"0x10", b"nan", b"inf", b"\xff\xfe", b"\x00",
     b"\x1b]52;c;x\x07", b"a\nb", b"\xe2\x80\xae", b"{", b"[]", b"[[],{}]", b"[[1],{}]", b'{"a":"b"}', b'{"a":1}',

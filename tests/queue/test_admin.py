@@ -17,7 +17,7 @@ from pyxqueue.cli.program import COMMANDS, main
 from pyxqueue.client.admin import Admin, BatchResult
 from pyxqueue.client.compat import ReleaseNames
 from pyxqueue.clock import FakeClock
-from pyxqueue.model.message import Message, Progress, TaskInfo, Unreadable
+from pyxqueue.model.message import Done, Message, Progress, Record, Settlement, TaskInfo, Unreadable
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.supervisor.child import boot, consumer_name, with_pid
 from pyxqueue.testing import drain
@@ -45,6 +45,26 @@ def put(queue: TaskQueue) -> Callable[..., str]:
 
 def states(queue: TaskQueue, *ids: str) -> list[str | None]:
     return [info.status.name if info else None for info in queue.stores.backend.show(ids)]
+
+
+def test_how_long_a_task_waited_and_ran() -> None:
+    """Both are known once it has ended with a run that was measured; the time that it ran is not part of the wait."""
+    clock = FakeClock()
+    backend = MemoryBackend(MemoryStore(clock), StoreOptions("q"))
+    admin = TaskQueue(broker=backend, stream_key="q").admin
+    backend.enqueue([Message("a", "job"), Message("b", "job"), Message("late", "job", delay_ms=5_000)])
+    clock.advance(2_000)
+    a, b = backend.claim("w", 2, 0)
+    assert admin.task("a").waited == 2.0
+    clock.advance(3_100)
+    (late,) = backend.claim("w", 1, 0)
+    for delivery, ran_ms in ((a, 3_000), (b, 0), (late, 40)):
+        record = Record(delivery.message.id, TaskStatus.SUCCESS, ran_ms=ran_ms)
+        assert list(backend.settle([Settlement(delivery.receipt, Done(), record)])) == [True]
+
+    seen = {one: (admin.task(one).waited, admin.task(one).ran) for one in ("a", "b", "late")}
+
+    assert seen == {"a": (2.1, 3.0), "b": (None, None), "late": (0.06, 0.04)}
 
 
 def refusals(result: BatchResult) -> dict[str, str]:

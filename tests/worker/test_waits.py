@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import pytest
 
 from pyxqueue import TaskQueue, TaskSettled, TaskStarted, current_task
-from pyxqueue.model.message import Delivery, Message, Unreadable
+from pyxqueue.model.message import Delivery, Message, TaskStatus, Unreadable
 from pyxqueue.worker.jobs import Job
 
 from .harness import Bench
@@ -61,6 +62,22 @@ def test_events_tell_it() -> None:
     assert started.waited is not None
     assert started.waited >= 4.0
     assert settled.waited == started.waited
+
+
+@pytest.mark.parametrize(("raises", "status"), [(False, TaskStatus.SUCCESS), (True, TaskStatus.FAILURE)])
+def test_the_record_says_how_long_the_run_took(raises: bool, status: TaskStatus) -> None:
+    """As the event does, in whole ms, and never 0."""
+    bench = Bench()
+    bench.task(len)
+    bench.put("len", 1 if raises else [])
+
+    bench.worker().drain()
+
+    (record,), settled = bench.broker.wait(["t1"], 0), bench.events[-1]
+    assert record is not None
+    assert isinstance(settled, TaskSettled)
+    assert (record.status, record.ran_ms) == (status, ceil(settled.seconds * 1000))
+    assert record.ran_ms > 0
 
 
 def test_a_task_knows_its_times_by_the_clock_of_an_eager_session() -> None:

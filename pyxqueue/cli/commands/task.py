@@ -81,6 +81,8 @@ def _facts(task: TaskDetails) -> dict[str, Any]:
         "due": moment(message.due_ms) if message else None,
         "expires": moment(message.expires_ms) if message else None,
         "started": moment(info.started_ms),
+        "waited": task.waited,
+        "ran": task.ran,
         "updated": moment(max(info.updated_ms, info.started_ms, message.enqueued_ms if message else 0)),
         "worker": info.worker or None,
         "progress": msgspec.to_builtins(task.progress),

@@ -134,6 +134,7 @@ class RecordLaws(Contract):
             attempt=3,
             worker="größe",
             progress=m.Progress(1, 2, "x"),
+            ran_ms=4_100,
             ttl_ms=77_000,
         )
         self.keep(store, [whole])
@@ -144,10 +145,11 @@ class RecordLaws(Contract):
             stored.attempt,
             stored.worker,
             stored.progress,
+            stored.ran_ms,
             stored.ttl_ms,
             stored.status,
         )
-        wanted = ("other", "00ff", 3, "größe", m.Progress(1, 2, "x"), 77_000, m.TaskStatus.SUCCESS)
+        wanted = ("other", "00ff", 3, "größe", m.Progress(1, 2, "x"), 4_100, 77_000, m.TaskStatus.SUCCESS)
         R5.same(seen, wanted, "the parts of a stored record")
         R5.holds(stored.ended_ms > 0, "the store did not stamp the time at which it stored the record")
 

@@ -4,7 +4,8 @@
 -- Returns per id: the record's hash, flat, or an empty list.
 local group, channel, now, results = ARGV[1], ARGV[2], now_ms(), {}
 local FIELDS = {
-  'v', 'state', 'attempt', 'value', 'serializer', 'seal', 'error', 'worker', 'progress', 'ended', 'ttl', 'fence',
+  'v', 'state', 'attempt', 'value', 'serializer', 'seal', 'error', 'worker', 'progress', 'ran', 'ended', 'ttl',
+  'fence',
 }
 for item = FIRST_TASK, #KEYS do
   local key = KEYS[item]
