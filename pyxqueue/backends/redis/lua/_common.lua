@@ -148,8 +148,8 @@ local function unpacked(fields)
   return #values > 0 and #values % 2 == 0 and values or fields
 end
 
--- The fields of a message with the first `peek` bytes of its arguments, how many bytes these have, and all fields. Another
--- value that is very long is cut too.
+-- The fields of a message with the first `peek` bytes of its arguments, how many bytes these have, and all fields.
+-- Another value that is very long is cut too.
 local LONGEST = 16384
 local function outlined(fields, peek)
   local short, body, whole = {}, 0, 0
