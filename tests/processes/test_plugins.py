@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from pyxqueue import TaskQueue
+from tests.conftest import Servers
 from tests.support.trees import Tree, run_program
 from tests.support.until import until
 
@@ -22,12 +23,14 @@ StartPlugged: TypeAlias = Callable[..., tuple[Plugged, Tree, Callable[..., Any]]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[StartPlugged]:
-    """Start workers of the module `plugged`; the task is for calls."""
+def start(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers, stream_key: str) -> Iterator[StartPlugged]:
+    """Start workers of the module `plugged`, on a file unless the test says "redis"; the task is for calls."""
+    on_redis = getattr(request, "param", "") == "redis"
+    url = servers("valkey").url if on_redis else f"sqlite:///{tmp_path}/queue.db"
     with ExitStack() as stack:
 
         def run(*options: str, **how: bool) -> tuple[Plugged, Tree, Callable[..., Any]]:
-            plugged = Plugged(f"sqlite:///{tmp_path}/queue.db", "plugged", str(tmp_path / "log"), **how)
+            plugged = Plugged(url, stream_key, str(tmp_path / "log"), **how)
             queue = TaskQueue(plugged.url, stream_key=plugged.stream)
             stack.callback(queue.close)
 
@@ -40,6 +43,7 @@ def start(tmp_path: Path) -> Iterator[StartPlugged]:
         yield run
 
 
+@pytest.mark.parametrize("start", ["sqlite", "redis"], indirect=True)
 @pytest.mark.parametrize("threads", [False, True], ids=["forked", "imported"])
 def test_a_process_begins_and_ends(start: StartPlugged, threads: bool) -> None:
     """The plugins are told before the first task and after the last one; a resource is opened by the first task that
@@ -63,7 +67,7 @@ def test_a_process_begins_and_ends(start: StartPlugged, threads: bool) -> None:
 
 def test_the_end_of_the_grace_period(start: StartPlugged, tmp_path: Path) -> None:
     """A task that does not end keeps no plugin from stopping before its process is killed; its resource stays open."""
-    plugged, tree, use = start("-p", "1", "--grace", "2")
+    plugged, tree, use = start("-p", "1", "--grace", "4")
     use(str(tmp_path / "never"))
     until(lambda: plugged.said("used"), "it runs")
 

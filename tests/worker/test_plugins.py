@@ -6,18 +6,32 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
 
 from pyxqueue import Outgoing, Plugin, RetryLater, TaskContext, TaskQueue, TaskSettled, current_task
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.errors import Reject, TimeLimitExceeded
-from pyxqueue.model.message import Done, Fail
+from pyxqueue.model.message import (
+    Delivery,
+    Done,
+    Extension,
+    Fail,
+    LeaseStatus,
+    Message,
+    Settlement,
+    StartStatus,
+)
+from pyxqueue.plugin import Plugins
+from pyxqueue.protocols import StoreOptions
 from pyxqueue.worker.executors import Executor, Inline, Threads
 from pyxqueue.worker.interrupts import ThreadInterrupter
 from pyxqueue.worker.loop import Loop
+from pyxqueue.worker.serving import QueueParts
+from pyxqueue.worker.worker import Worker
 from tests.support.until import until
 
 from .harness import Bench
@@ -311,6 +325,62 @@ def test_where_a_worker_talks_to_the_store(bench: Bench, how: str) -> None:
 
     assert roles.roles == {"claim", "settle", "monitor", "begin"}
     assert [value_of(bench, task_id) for task_id in ("role", "arole", "asked")] == ["", "", ""]
+
+
+class Listening(MemoryBackend):
+    """Notes inside of which role it is called."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(MemoryStore(bench.clock), StoreOptions("tasks", "cg"))
+        self.seen: set[tuple[str, str]] = set()
+
+    def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+        self.seen.add(("claim", ROLE.get()))
+        return super().claim(consumer, limit, wait_ms)
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        self.seen.add(("settle", ROLE.get()))
+        return super().settle(settlements)
+
+    def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
+        self.seen.add(("extend", ROLE.get()))
+        return super().extend(extensions)
+
+    def begin(self, receipts: Sequence[str]) -> Sequence[StartStatus]:
+        self.seen.add(("begin", ROLE.get()))
+        return super().begin(receipts)
+
+
+@pytest.mark.parametrize("stores", [1, 2])
+def test_each_request_is_inside_of_a_role(bench: Bench, stores: int) -> None:
+    """Also where each of several stores is claimed from in a thread of its own."""
+    brokers = [Listening(bench) for _ in range(stores)]
+    hooks, done = Plugins([Roles()]), threading.Event()
+
+    def report() -> None:
+        current_task().progress(1)
+        done.wait(10)
+
+    bench.task(report)
+    parts = [
+        QueueParts(broker, bench.registry, bench.codec, name=str(number), plugins=hooks)
+        for number, broker in enumerate(brokers)
+    ]
+    worker = Worker(parts, Threads(stores), "me", bench.table)
+    body, serializer, _ = bench.codec.seal_call("report", "t1", (), {})
+    for broker in brokers:
+        broker.enqueue([Message("t1", "report", body, serializer, lifetime_ms=60_000)])
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+
+    until(lambda: all(any(call == "extend" for call, _ in broker.seen) for broker in brokers), "progress is sent")
+    done.set()
+    until(lambda: all(any(call == "settle" for call, _ in broker.seen) for broker in brokers), "they are settled")
+    worker.stop()
+    thread.join()
+
+    for broker in brokers:
+        assert broker.seen == {("claim", "claim"), ("begin", "begin"), ("extend", "monitor"), ("settle", "settle")}
 
 
 @pytest.mark.parametrize("how", EXECUTORS)
