@@ -484,6 +484,8 @@ class Depth(Struct, frozen=True):
     """Tasks that wait for a place under a limit."""
     dependent: int = 0
     """Tasks that wait for others of their flow."""
+    due: int = 0
+    """Delayed tasks that are due, and that a supervisor has not made ready yet."""
 
     @property
     def waiting(self) -> int:

@@ -323,7 +323,8 @@ class Inspector(Protocol):
         CANCELLED instead, after its counters have changed (B11).
       - `show` does not return the request.
 
-    * **I4 List.** `tasks` shows each task of a state once, newest first, in pages. `depth` counts the same tasks.
+    * **I4 List.** `tasks` shows each task of a state once, newest first, in pages. `depth` counts the same tasks;
+      `due` of the delayed ones have come to their time.
     * **I5 Delete.** `delete` removes a task that is not in flight, with its record; it returns False for a task in
       flight.
 

@@ -60,3 +60,18 @@ def test_large_arguments_and_results(meter: Meter, place: Place) -> None:
     assert {len(one.info.message.body) for one in page.tasks if isinstance(one.info.message, Message)} == {512}
     assert {one.value_bytes for one in page.tasks} == {len(body) if place is Place.HISTORY else 0}
     meter.check_cost(before, 2)
+
+
+def test_workers_with_many_tasks(meter: Meter) -> None:
+    """Their holders and ids are read by few requests, without what is in the messages."""
+    backend = meter.backend
+    for number in range(60):
+        meter.hold(20, f"worker-{number}")
+    before = meter.state()
+
+    found = backend.consumers()
+
+    assert sorted(len(one.in_flight) for one in found) == [20] * 60
+    assert len({task_id for one in found for task_id in one.in_flight}) == 1_200
+    assert meter.state()[0] - before[0] <= 4
+    assert meter.state()[1] - before[1] < 160_000

@@ -76,6 +76,7 @@ class MemoryInspector:
                 oldest_ms=max(waited, default=0),
                 blocked=count[Place.BLOCKED],
                 dependent=count[Place.DEPENDENT],
+                due=sum(entry.due <= now for entry in group.lines[Place.DELAYED].values()),
             )
 
     def queues(self, limit: int) -> tuple[Sequence[str], bool]:

@@ -627,8 +627,8 @@ def depth(keys: GroupKeys) -> Command[tuple[list[int], dict[str, str]]]:
     def parse(reply: Any) -> tuple[list[int], dict[str, str]]:
         if reply == b"GROUPS":
             raise StaleGroups("a priority class is new")
-        texts = iter([text.decode() for text in reply[7:]])
-        return reply[:7], dict(zip(texts, texts, strict=True))
+        texts = iter([text.decode() for text in reply[8:]])
+        return reply[:8], dict(zip(texts, texts, strict=True))
 
     return Command("depth", [*keys.own, keys.meta], [keys.group, _numbers(keys.classes)], parse)
 

@@ -18,7 +18,7 @@ from ...model.places import Place, PlacePage
 from ...printable import quoted
 from . import commands
 from .keys import LIVE, QUEUE_PATTERN, GroupKeys, live_of, meta
-from .places import page
+from .places import held_by, page
 from .reading import LAST_ENTRY, entry_fence, entry_ms, message_in, pairs, task_info
 from .registration import Registration, flags
 from .results import look
@@ -26,6 +26,8 @@ from .steps import Steps, call
 from .watch import Notifier
 
 _PAGE = 256
+_HELD = 4_000
+"""Tasks in flight whose holders one request returns."""
 _SCAN, _MAX_SCANNED = 1_000, 1_000_000
 """Keys that one SCAN looks at, and a whole look for queues."""
 ENDED = ("f", "h")
@@ -156,41 +158,29 @@ class RedisInspector:
     def _consumers(self) -> list[ConsumerInfo]:
         idle: dict[bytes, int] = {}
         held: dict[bytes, list[str]] = {}
+        pending = 0
         for place in live_of(self._registration.keys.classes):
             stream = self._registration.keys.places[place]
             known = [pairs(flat) for flat in self._session.execute("XINFO", "CONSUMERS", stream, self._options.group)]
             for one in known:
                 name, silent = one[b"name"], int(one[b"idle"])
                 idle[name] = min(silent, idle.get(name, silent))
-            if any(int(one[b"pending"]) for one in known):
-                for owner, task_id in self._held(stream):
-                    held.setdefault(owner, []).append(task_id)
+            pending += sum(int(one[b"pending"]) for one in known)
+        if pending:
+            for owner, task_id in self._held():
+                held.setdefault(owner, []).append(task_id)
         return [
             ConsumerInfo(name.decode(errors="backslashreplace"), silent, tuple(held.get(name, ())))
             for name, silent in idle.items()
         ]
 
-    def _held(self, stream: str) -> Iterator[tuple[bytes, str]]:
-        """The consumer and the task of each message of a live stream that is in flight."""
-        start = "-"
-        while True:
-            rows = self._session.execute("XPENDING", stream, self._options.group, start, "+", _PAGE)
-            owners = {row[0]: row[1] for row in rows}
-            for entry, message in self._between(stream, rows[0][0], rows[-1][0]) if rows else ():
-                if entry in owners:
-                    yield owners[entry], message.id
-            if len(rows) < _PAGE or rows[-1][0].decode() == LAST_ENTRY:
-                return
-            start = f"({rows[-1][0].decode()}"
-
-    def _between(self, stream: str, first: bytes, last: bytes) -> Iterator[tuple[bytes, Message | Unreadable]]:
-        """The entries of a part of a live stream, with their messages."""
-        while True:
-            found = self._session.execute("XRANGE", stream, first, last, "COUNT", _PAGE)
-            yield from ((raw, message_in(raw, flat)) for raw, flat in found)
-            if len(found) < _PAGE or found[-1][0] == last:
-                return
-            first = b"(" + found[-1][0]
+    def _held(self) -> Iterator[tuple[bytes, str]]:
+        """The consumer and the id of each task in flight."""
+        steps = held_by(self._registration, _HELD)
+        position: tuple[int, bytes] | None = (0, b"")
+        while position is not None:
+            found, position = self._session.run(steps(position))
+            yield from found
 
     def queues(self, limit: int) -> tuple[Sequence[str], bool]:
         """The names of at most `limit` queues on the server, and whether these are all. They are found by their meta
@@ -267,7 +257,7 @@ class RedisInspector:
     def depth(self) -> Depth:
         registration = self._registration
         counts, handed_out = registration.do(commands.depth)
-        entries, in_flight, delayed, failed, history, blocked, dependent = counts
+        entries, in_flight, delayed, failed, history, blocked, dependent, due = counts
         streams = registration.keys.places
         return Depth(
             ready=entries - in_flight,
@@ -278,6 +268,7 @@ class RedisInspector:
             oldest_ms=max(self._age_of_first(streams[place], last) for place, last in handed_out.items()),
             blocked=blocked,
             dependent=dependent,
+            due=due,
         )
 
     def _age_of_first(self, stream: str, last: str) -> int:

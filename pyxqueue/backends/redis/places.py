@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -77,6 +77,26 @@ def page(registration: Registration, place: Place, cursor: str, count: int, peek
             tasks.append(one)
     more = found and (len(found) >= size or not ids[-1])
     return PlacePage(tasks, _cursor(part + found[-1][0], found[-1][1]) if more else "")
+
+
+def held_by(
+    registration: Registration, count: int
+) -> Callable[[tuple[int, bytes]], Steps[tuple[list[tuple[bytes, str]], tuple[int, bytes] | None]]]:
+    """Return what reads the holders and the ids of `count` tasks in flight from a position on, and the next position;
+    None if there are no more."""
+    group, parts = registration.options.group, _PARTS[Place.IN_FLIGHT]
+
+    def read(
+        position: tuple[int, bytes],
+    ) -> Steps[tuple[list[tuple[bytes, str]], tuple[int, bytes] | None]]:
+        part, at = position
+        found = yield from registration.current(
+            lambda groups: commands.page(groups.streams[group], parts[part:], at, count, 0)
+        )
+        pairs = [(what[1], _id_of(entry, what)) for _, entry, what in found]
+        return pairs, (part + found[-1][0], found[-1][1]) if len(found) >= count else None
+
+    return read
 
 
 def _listed(place: Place, task_id: str, found: Found, outline: Outline | None, peek: int) -> Listed | None:

@@ -85,6 +85,7 @@ _ORD = (
 )
 _COUNTS = "SELECT place, count(*) FROM task WHERE grp = ? AND place <> 1 GROUP BY place"
 """Of all places but NEW; the new tasks are the rest."""
+_DUE = f"SELECT count(*) FROM task WHERE {AT.format(DELAYED)} AND sort <= ?"  # noqa: S608 - our own words
 _FIRST_READY = f"SELECT updated FROM task WHERE {AT.format('?')} ORDER BY sort LIMIT 1"  # noqa: S608 - our own words
 _FIRST_NEW = f"SELECT updated FROM {NEW_TASKS} ORDER BY seq LIMIT 1"  # noqa: S608
 _CURSOR = re.compile(r"(\d{1,18}|\d[\de.+-]{0,30})_(-?\d{1,19})", re.ASCII)
@@ -152,6 +153,7 @@ class SQLiteInspector:
             new = group.db.execute("SELECT count(*) FROM task WHERE grp = ?", (group.key,))[0][0] - sum(count.values())
             indexed = [place for place in READY if place in count]
             since = [row for place in indexed for row in group.db.execute(_FIRST_READY, (group.key, place))]
+            due = group.db.execute(_DUE, (group.key, group.now))[0][0] if DELAYED in count else 0
             if new:
                 since += group.db.execute(_FIRST_NEW, (group.next, group.key))
             return Depth(
@@ -162,6 +164,7 @@ class SQLiteInspector:
                 history=count.get(HISTORY, 0),
                 blocked=count.get(BLOCKED, 0),
                 dependent=count.get(DEPENDENT, 0),
+                due=due,
                 oldest_ms=max((group.now - at for (at,) in since if is_number(at)), default=0),
             )
 

@@ -59,6 +59,17 @@ class ListLaws(Contract):
         s.places(backend, I4, ready=2, in_flight=1, delayed=1, failed=1, history=2)
         I4.same(len(s.all_tasks(backend)), sum(s.counts(backend)), "how many tasks are listed without a state")
 
+    def test_i4_depth_says_what_is_due(self, harness: Harness) -> None:
+        """Delayed tasks whose time has come, until a claim or `maintain` makes them ready."""
+        backend = harness.open()
+        backend.enqueue([s.job("soon", delay_ms=10_000), s.job("later", delay_ms=90_000)])
+        I4.same(backend.depth().due, 0, "what is due before its time")
+        harness.advance(10_001)
+        depth = backend.depth()
+        I4.same((depth.due + depth.ready, depth.delayed - depth.due), (1, 1), f"what is due of two tasks, in {depth}")
+        backend.maintain(256)
+        I4.same(backend.depth().due, 0, "what is due once it is ready")
+
     def test_i4_the_list_says_what_show_says(self, harness: Harness) -> None:
         """`tasks` and `show` return the same for a task."""
         backend = harness.open()

@@ -149,3 +149,16 @@ class ListedByTimeAndId(MemoryBackend):
     def tasks(self, state: State = None, cursor: str = "", count: int = 100) -> Page:
         page, following = super().tasks(state, cursor, count)
         return sorted(page, key=lambda task: (task.updated_ms, task.id), reverse=True), following
+
+
+@breaks("I4")
+class EveryDelayIsDue(MemoryBackend):
+    def depth(self) -> m.Depth:
+        depth = super().depth()
+        return m.evolve(depth, due=depth.delayed)
+
+
+@breaks("I4")
+class NothingIsDue(MemoryBackend):
+    def depth(self) -> m.Depth:
+        return m.evolve(super().depth(), due=0)

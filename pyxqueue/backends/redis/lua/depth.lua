@@ -2,7 +2,7 @@
 -- KEYS the keys of the group, meta
 -- ARGV group, the priority classes in use as the caller knows them
 -- Returns how many are in the live streams and fair lines, in flight, delayed, failed, in the history, in lines of
--- gates, and dependent; then, for each live stream,
+-- gates, dependent, and delayed but due; then, for each live stream,
 -- its place and the id up to which it was handed out; or 'GROUPS' if the caller's classes are out of date.
 if (call('HGET', KEYS[FIRST_TASK], 'classes') or '') ~= ARGV[2] then return 'GROUPS' end
 local group, entries, in_flight, last = ARGV[1], 0, 0, {}
@@ -16,8 +16,11 @@ for _, live in ipairs(live_streams(keys)) do
   last[#last + 1] = last_handed_out(stream, group, paused, place)
 end
 local delayed, lined = call('ZCARD', KEYS[DELAYED]), call('ZCARD', keys[LINES])
+local due = delayed > 0 and call('ZCOUNT', KEYS[DELAYED], '-inf', int(now_ms())) or 0
 for _, mark in ipairs(delayed > 0 and {TURN, EXPIRY, LOOK} or {}) do
-  if call('ZSCORE', KEYS[DELAYED], mark) then delayed = delayed - 1 end
+  local score = call('ZSCORE', KEYS[DELAYED], mark)
+  if score then delayed = delayed - 1 end
+  if score and tonumber(score) <= now_ms() then due = due - 1 end
 end
 local fair = lined > 0 and call('ZLEXCOUNT', keys[LINES], '[' .. FAIR, '(fair;') or 0
 entries, lined = entries + fair, lined - fair
@@ -28,4 +31,4 @@ if unfinished then
 end
 if started then dependent = math.max(0, dependent - 1 - (ms(started) or 0)) end
 local failed, ended = call('XLEN', KEYS[FAILED]), call('XLEN', KEYS[HISTORY])
-return {entries, in_flight, delayed, failed, ended, lined, dependent, unpack(last)}
+return {entries, in_flight, delayed, failed, ended, lined, dependent, math.min(due, delayed), unpack(last)}
