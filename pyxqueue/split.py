@@ -27,6 +27,7 @@ from .protocols import (
     FairLines,
     HasAbout,
     HasLocks,
+    HasPresence,
     HasStatistics,
     HasWakeups,
     LimitStore,
@@ -78,6 +79,9 @@ class SplitBackend:
             self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
         if isinstance(broker, HasStatistics):
             self.add_statistics, self.statistics = broker.add_statistics, broker.statistics
+        if isinstance(broker, HasPresence):
+            self.announce, self.leave = broker.announce, broker.leave
+            self.present, self.give_order = broker.present, broker.give_order
 
     # Broker
 

@@ -27,6 +27,7 @@ from .flows import HasFlows
 from .limits import HasLimits, LimitStore, limits_of
 from .pausing import LimitPausing, Pausing, limit_pausing_of
 from .places import HasPlaces
+from .presence import HasPresence
 from .rates import RateStore, rates_of
 from .schedules import Changed, DueSchedules, HasSchedules, ScheduleChange, ScheduleStore, schedules_of
 from .shared import HasSharedClaims, SharedClaims
@@ -53,6 +54,7 @@ __all__ = [
     "HasLimits",
     "HasLocks",
     "HasPlaces",
+    "HasPresence",
     "HasQueues",
     "HasSchedules",
     "HasSharedClaims",

@@ -475,6 +475,9 @@ class Wakeups(Protocol):
     """Tells a supervisor when `maintain` is to be called earlier than it said. A supervisor forks and has one thread,
     so it waits on the file descriptor."""
 
+    orders: int
+    """How many of the wake-ups that were read said that a supervisor was given an order (`HasPresence`)."""
+
     def listen(self) -> int:
         """Begin to listen, or begin again after a break. Returns the longest time in ms between two calls of
         `maintain` while no wake-up comes; 0 if it does not listen now.

@@ -72,6 +72,7 @@ OPTIONAL = frozenset(
     {"begin", "enqueue_unique", "is_paused", "lock_holders", "pause", "resume"}
     | {"load_steps", "save_steps", "send_event", "forget_steps", "rejoin"}
     | {"add_statistics", "statistics"}
+    | {"announce", "leave", "present", "give_order"}
 )
 """The operations of optional protocols. A `FaultyBroker` has those that its backend has."""
 

@@ -97,6 +97,8 @@ class RedisHarness:
             self._age_locks(keys, ms)
             self._age_rates(keys, ms)
             self._age_statistics(keys, ms)
+            for name in run("ZRANGE", keys.presence[0], 0, -1):
+                run("ZINCRBY", keys.presence[0], -ms, name)
             for task_id in run("ZRANGE", keys.expiries, 0, -1):
                 run("ZINCRBY", keys.expiries, -ms, task_id)
             for task_id, value in run("HGETALL", keys.dependents).items():
@@ -223,5 +225,7 @@ class RedisHarness:
         left = sum(sum(in_redis(run, keys).values()) for _, keys in self.groups())
         for _, keys in self.groups():
             slots, senders = keys.statistics
-            left += int(run("HLEN", slots)) + int(run("ZCARD", senders))
+            supervisors, announcements, orders = keys.presence
+            left += int(run("HLEN", slots)) + int(run("ZCARD", senders)) + int(run("ZCARD", supervisors))
+            left += int(run("HLEN", announcements)) + int(run("HLEN", orders))
         return len(self._keys_of_tasks()) + left

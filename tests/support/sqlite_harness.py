@@ -97,5 +97,6 @@ class SQLiteHarness:
         """Every row but those of the groups, the counter, the history and the failed."""
         with self.opened[0]._queue.store.read() as db:
             remembered: int = db.execute("SELECT count(*) FROM task WHERE place = ?", (REMEMBERED,))[0][0]
-            counted: int = db.execute("SELECT (SELECT count(*) FROM statistic) + (SELECT count(*) FROM sender)")[0][0]
+            tables = "statistic", "sender", "supervisor"
+            counted = sum(db.execute(f"SELECT count(*) FROM {table}")[0][0] for table in tables)
             return remembered + counted + sum(in_sqlite(db).values())

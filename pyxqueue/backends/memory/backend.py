@@ -19,6 +19,7 @@ from ...model.message import (
     TaskStatus,
 )
 from ...model.places import Place, PlacePage
+from ...model.presence import Order, OrderKind, Present
 from ...model.statistics import Statistics, StatisticsBatch
 from ...model.steps import EventStatus, Steps
 from ...protocols import StoreOptions, TellExpired
@@ -28,6 +29,7 @@ from .fairness import MemoryFairLines
 from .inspector import MemoryInspector
 from .limits import MemoryLimits
 from .results import MemoryRecords
+from .presence import MemoryPresence
 from .schedules import MemorySchedules
 from .statistics import MemoryStatistics
 from .store import MemoryStore, Queue
@@ -60,6 +62,7 @@ class MemoryBackend:
         self._limits = self.new_limits(self._queue)
         self._fair_lines = MemoryFairLines(self._queue)
         self._statistics = MemoryStatistics(self._queue)
+        self._presence = MemoryPresence(self._queue)
 
     # Broker
 
@@ -198,3 +201,17 @@ class MemoryBackend:
 
     def statistics(self, minutes: int) -> Statistics:
         return self._statistics.statistics(minutes)
+
+    # HasPresence
+
+    def announce(self, supervisor: str, keep_ms: int, text: str) -> Order | None:
+        return self._presence.announce(supervisor, keep_ms, text)
+
+    def leave(self, supervisor: str) -> None:
+        self._presence.leave(supervisor)
+
+    def present(self) -> Sequence[Present]:
+        return self._presence.present()
+
+    def give_order(self, supervisor: str, kind: OrderKind) -> bool:
+        return self._presence.give_order(supervisor, kind)

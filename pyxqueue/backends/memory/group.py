@@ -14,6 +14,7 @@ from ...protocols import DEFAULT_LEASE_MS, Expired
 from .counting import GroupStatistics
 from .gates import Gates, gates_of
 from .locks import LockingGroup
+from .presence import GroupPresence
 from .shares import GroupFairLines, share_of
 
 
@@ -21,6 +22,7 @@ class Group(LockingGroup):
     """A group whose entries are objects in dictionaries, one for each place."""
 
     new_statistics = GroupStatistics
+    new_presence = GroupPresence
 
     def __init__(self, changed: Callable[[], None], ticket: Callable[[], int]) -> None:
         super().__init__(changed, ticket)
@@ -34,6 +36,7 @@ class Group(LockingGroup):
         self.gates = Gates()
         self.fair = GroupFairLines()
         self.statistics = self.new_statistics()
+        self.presence = self.new_presence()
         self._due: list[tuple[int, int, str]] = []
         self._expiries: list[tuple[int, str]] = []
         self.expired: list[Expired] = []
@@ -210,7 +213,7 @@ class Group(LockingGroup):
         """B13: how much is kept beside the history and the failed tasks."""
         kept = len(self.lines[Place.HISTORY]) + len(self.lines[Place.FAILED])
         waiting = len(self._due) + len(self._expiries) + len(self._forget) + len(self.locks) + len(self.gates)
-        waiting += len(self.fair) + len(self.statistics)
+        waiting += len(self.fair) + len(self.statistics) + len(self.presence)
         waiting += sum(len(one.steps) + len(one.events) for one in self.tasks.values() if one.place is not Place.FAILED)
         return len(self.tasks) - kept + waiting + len(self.consumers)
 

@@ -24,7 +24,9 @@ from .together import RedisSharedClaims
 from .watch import Notifier
 
 if TYPE_CHECKING:
+    from ...model.presence import Order, OrderKind, Present
     from ...model.statistics import Statistics, StatisticsBatch
+    from .presence import RedisPresence
     from .statistics import RedisStatistics
 
 
@@ -99,6 +101,23 @@ class RedisBackend:
         from .statistics import RedisStatistics  # noqa: PLC0415 - a program that only enqueues does not need it
 
         return RedisStatistics(self._registration)
+
+    def announce(self, supervisor: str, keep_ms: int, text: str) -> Order | None:
+        return self._presence().announce(supervisor, keep_ms, text)
+
+    def leave(self, supervisor: str) -> None:
+        self._presence().leave(supervisor)
+
+    def present(self) -> Sequence[Present]:
+        return self._presence().present()
+
+    def give_order(self, supervisor: str, kind: OrderKind) -> bool:
+        return self._presence().give_order(supervisor, kind)
+
+    def _presence(self) -> RedisPresence:
+        from .presence import RedisPresence  # noqa: PLC0415 - a program that only enqueues does not need it
+
+        return RedisPresence(self._registration)
 
     def older(self) -> OlderQueue | None:
         """The queue as a source for `move`, if it is kept in an older layout."""

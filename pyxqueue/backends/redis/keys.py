@@ -39,6 +39,10 @@ key                     type     written by              lives
                                                          slots at most
 `{name}:G:senders`      zset     add_statistics          likewise; who has sent statistics, by the number of the last
                                                          batch, at most 2,000
+`{name}:G:supervisors`  zset     announce                until the group is removed; who supervises workers, by the
+                                                         time (ms) of the last announcement, of a day, at most 1,000
+`{name}:G:announcements` hash    announce                likewise; for how many ms each one holds, and its text
+`{name}:G:orders`       hash     give_order              likewise; the last order of each
 `{name}:G:task:ID`      string   enqueue … settle        the task's life, then `max(result ttl, 1 h)`; while it is
                                                          with the failed tasks: until it is requeued or deleted
 `{name}:G:record:ID`    string   settle                  the result's ttl, where the task's key outlives it
@@ -232,6 +236,11 @@ class GroupKeys:
     def statistics(self) -> tuple[str, str]:
         """The keys of the statistics, and of those who have sent some."""
         return f"{self.prefix}:statistics", f"{self.prefix}:senders"
+
+    @property
+    def presence(self) -> tuple[str, str, str]:
+        """The keys of the supervisors, of what they have announced, and of their orders."""
+        return f"{self.prefix}:supervisors", f"{self.prefix}:announcements", f"{self.prefix}:orders"
 
     def window(self, name: str) -> str:
         """The key of a lock that ends by time alone."""

@@ -17,6 +17,8 @@ from .reclaiming import Reclaimer
 from .registration import Registration
 from .session import REPLY_TIMEOUT
 
+_ORDER = b"order"
+"""What `give_order` publishes."""
 _OPEN_EVERY = 5.0
 """The least seconds between two attempts to subscribe: an ACL may forbid it."""
 
@@ -33,6 +35,7 @@ class RedisWakeups:
         self._client: Client | None = None
         self._subscription: Any = None
         self._next_open = 0.0
+        self.orders = 0
 
     def listen(self) -> int:
         now = time.monotonic()
@@ -57,6 +60,7 @@ class RedisWakeups:
         try:
             while (message := self._subscription.get_message(timeout=0)) is not None:
                 left.append(_ms_left(message))
+                self.orders += message["data"] == _ORDER
         except Exception:  # noqa: BLE001 - as above
             self.close()
             return 0

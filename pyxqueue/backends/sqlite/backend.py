@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ...clock import wall_clock
@@ -23,7 +23,9 @@ from .store import BUSY_LIMIT, Store
 from .versions import Version, wal_is_safe
 
 if TYPE_CHECKING:
+    from ...model.presence import Order, OrderKind, Present
     from ...model.statistics import Statistics, StatisticsBatch
+    from .presence import SQLitePresence
     from .statistics import SQLiteStatistics
 
 
@@ -108,3 +110,20 @@ class SQLiteBackend:
         from .statistics import SQLiteStatistics  # noqa: PLC0415 - a program that only enqueues does not need it
 
         return SQLiteStatistics(self._queue)
+
+    def announce(self, supervisor: str, keep_ms: int, text: str) -> Order | None:
+        return self._presence().announce(supervisor, keep_ms, text)
+
+    def leave(self, supervisor: str) -> None:
+        self._presence().leave(supervisor)
+
+    def present(self) -> Sequence[Present]:
+        return self._presence().present()
+
+    def give_order(self, supervisor: str, kind: OrderKind) -> bool:
+        return self._presence().give_order(supervisor, kind)
+
+    def _presence(self) -> SQLitePresence:
+        from .presence import SQLitePresence  # noqa: PLC0415 - a program that only enqueues does not need it
+
+        return SQLitePresence(self._queue)

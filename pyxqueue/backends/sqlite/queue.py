@@ -136,6 +136,7 @@ class Groups:
             "dependent",
             "statistic",
             "sender",
+            "supervisor",
         ):
             self.db.execute(f"DELETE FROM {table} WHERE grp = ?", (key,))  # noqa: S608 - our own words
         self.db.execute("UPDATE consumer_group SET name = ?, registered = 0 WHERE key = ?", (f"{_REMOVED}{key}", key))

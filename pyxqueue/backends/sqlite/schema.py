@@ -28,7 +28,8 @@ were not stored yet, the ms until which they must be, or 0 if the task does not 
 so that it must not run. The row is kept until the task ends, or as long as it is with the failed tasks.
 
 `statistic` has the slots of the statistics of a group (`pyxqueue.model.statistics`), `sender` the number of the last
-batch of each sender.
+batch of each sender. `supervisor` has what each supervisor has announced last (`pyxqueue.model.presence`), and its last
+order.
 
 Each number of a row, order and fencing token is larger than all before. `counter` has the last one, or a smaller one
 while the largest row has a larger number: new tasks do not write it, but their deletion does.
@@ -48,7 +49,7 @@ from .driver import Connection, DriverError
 
 APPLICATION_ID = 0x70797871
 """``pyxq``, at offset 68 of the file."""
-VERSION = 14
+VERSION = 15
 """The layout: the tables, and the format of what they hold."""
 
 NEW, IN_FLIGHT, DELAYED, FAILED, HISTORY, REMEMBERED, CAME_BACK, BLOCKED, DEPENDENT = range(1, 10)
@@ -151,6 +152,9 @@ TABLES = (
         grp INTEGER NOT NULL, slot TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (grp, slot)) WITHOUT ROWID""",
     """CREATE TABLE sender (
         grp INTEGER NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID""",
+    """CREATE TABLE supervisor (
+        grp INTEGER NOT NULL, name TEXT NOT NULL, seen INTEGER NOT NULL, keep INTEGER NOT NULL, text TEXT NOT NULL,
+        ordered TEXT NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID""",
 )
 
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)")
@@ -162,6 +166,7 @@ _MADE = {
 _TABLES = (
     "counter", "consumer_group", "consumer", "task", "body", "schedule", "lock", "gate_limit", "gate", "gated", "rate",
     "flow", "fair", "dependent", "parent", "step", "statistic", "sender",
+    "supervisor",
 )  # fmt: skip
 
 Step = str | Callable[[Connection], None]
@@ -254,6 +259,7 @@ STEPS: Steps = {
     11: (f"ALTER TABLE dependent ADD COLUMN {BAD}",),
     12: tuple(one for one in TABLES if re.match(r"CREATE TABLE (step|parent)", one)),
     13: tuple(one for one in TABLES if re.match(r"CREATE TABLE (statistic|sender)", one)),
+    14: tuple(one for one in TABLES if re.match(r"CREATE TABLE supervisor", one)),
 }
 
 

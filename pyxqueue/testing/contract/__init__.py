@@ -64,6 +64,7 @@ from .serializer import SerializerContract
 from .settle import SettleLaws
 from .shared import SharedLaws
 from .show import ShowLaws
+from .presence import PresenceLaws
 from .statistics import StatisticsLaws
 from .turns import TurnLaws
 from .uniqueness import UniqueLaws
@@ -129,6 +130,7 @@ class BackendContract(
     FlowLaws,
     ResumingLaws,
     StatisticsLaws,
+    PresenceLaws,
     HarnessTests,
 ):
     """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L, F, Q and M of

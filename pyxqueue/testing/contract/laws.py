@@ -15,6 +15,7 @@ from ...protocols import (
     HasFlows,
     HasLocks,
     HasPlaces,
+    HasPresence,
     HasStatistics,
     HasSteps,
     Inspector,
@@ -86,6 +87,7 @@ OPTIONAL = (
     HasFlows,
     HasSteps,
     HasStatistics,
+    HasPresence,
 )
 """The optional protocols that have laws."""
 _LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, *OPTIONAL)

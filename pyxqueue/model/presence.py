@@ -1,0 +1,184 @@
+"""Presence: what a supervisor says of itself and its workers, and the orders that it is given.
+
+A supervisor announces itself with a text, which the store keeps and does not read. Times in the text are ages in ms at
+the announcement; the store notes by its own clock when that was, so that readers need no other clock.
+
+Readers accept whatever another program may have written into the store, and leave out what they cannot read.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+MAX_TASKS = 300
+"""The most task names in an announcement."""
+MAX_TASKS_BYTES = 16_384
+"""The most bytes of these names together."""
+MAX_RUNS = 20
+"""The most runs of a worker in an announcement: those that have run longest."""
+MAX_NAME = 100
+"""The most characters of the name of a host."""
+MAX_TEXT = 262_144
+"""The most bytes of an announcement that are read."""
+MAX_SUPERVISORS = 1_000
+"""The most supervisors that a group knows; of more, those are forgotten that were not heard of for longest."""
+REMEMBERED_MS = 86_400_000
+"""For how long the last announcement of a supervisor that is gone is kept."""
+
+
+class OrderKind(enum.StrEnum):
+    """What a supervisor is ordered to do."""
+
+    DRAIN = "drain"
+    """Claim no more, let the running tasks end, then exit."""
+    STOP = "stop"
+    """Stop as after SIGTERM."""
+
+
+class Order(Struct, frozen=True):
+    """An order to a supervisor."""
+
+    kind: OrderKind
+    number: int
+    """The orders of a supervisor are numbered; one that arrives again has the same number."""
+
+    def text(self) -> str:
+        return f"{self.number} {self.kind}"
+
+    @classmethod
+    def read(cls, text: str) -> Order | None:
+        """Return the order in a text that a store has kept; None if it is not one."""
+        number, _, kind = text.partition(" ")
+        known = kind in OrderKind.__members__.values() and number.isascii() and number.isdigit() and len(number) < 16
+        return cls(OrderKind(kind), int(number)) if known else None
+
+
+class Run(Struct, frozen=True):
+    """A task that runs."""
+
+    id: str
+    since_ms: int
+    """When it began, by the store's clock."""
+
+
+class WorkerFacts(Struct, frozen=True):
+    """What a supervisor said of one of its worker processes."""
+
+    host: str
+    """The name of the host."""
+    pid: int
+    supervisor: int
+    """The pid of the supervisor."""
+    started_ms: int
+    pyxqueue: str
+    """The version of pyxqueue."""
+    python: str
+    """The version of Python."""
+    tasks: Sequence[str]
+    """The names of the tasks that it can run, at most 300 of them."""
+    more_tasks: int
+    """How many further ones there are."""
+    slots: int
+    """How many tasks it runs at once."""
+    rss: int | None
+    """The memory that it uses, in bytes; None if the system does not say it."""
+    draining: bool
+    """Whether it claims no more, and exits when the running tasks have ended."""
+    runs: Sequence[Run]
+    """The tasks that it runs, the longest first, at most 20 of them."""
+    seen_ms: int
+    """When this was said, by the store's clock."""
+    lost: bool = False
+    """Whether the supervisor has been silent for too long; these are the last facts about a worker that holds tasks."""
+
+
+class Present(Struct, frozen=True):
+    """A supervisor that has announced itself, as the store knows it."""
+
+    name: str
+    text: str
+    seen_ms: int
+    """When it did so last, by the store's clock."""
+    fresh: bool
+    """Whether that holds still: it is not older than the supervisor has said."""
+
+
+class Process(Struct, frozen=True):
+    """A worker process, in an announcement."""
+
+    pid: int
+    age_ms: int
+    slots: int
+    rss: int | None
+    runs: Sequence[tuple[str, int]]
+    """The ids of the tasks that run, each with its age in ms."""
+
+
+class Announcement(Struct, frozen=True):
+    """What a supervisor says."""
+
+    host: str
+    pid: int
+    pyxqueue: str
+    python: str
+    tasks: Sequence[str]
+    more_tasks: int
+    draining: bool
+    workers: Mapping[str, Process]
+    """By consumer name."""
+
+    def text(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def read(cls, text: str) -> Announcement | None:
+        """Return the announcement in a text that a store has kept; None if it is not one."""
+        try:
+            return msgspec.json.decode(text, type=cls) if len(text) <= MAX_TEXT else None
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return None
+
+    def facts(self, name: str, seen_ms: int, *, lost: bool) -> WorkerFacts:
+        """Return what it says of a worker."""
+        worker = self.workers[name]
+        runs = [Run(task_id, seen_ms - age) for task_id, age in worker.runs[:MAX_RUNS]]
+        return WorkerFacts(
+            host=self.host[:MAX_NAME],
+            pid=worker.pid,
+            supervisor=self.pid,
+            started_ms=seen_ms - worker.age_ms,
+            pyxqueue=self.pyxqueue,
+            python=self.python,
+            tasks=self.tasks,
+            more_tasks=self.more_tasks,
+            slots=worker.slots,
+            rss=worker.rss,
+            draining=self.draining,
+            runs=runs,
+            seen_ms=seen_ms,
+            lost=lost,
+        )
+
+
+def some_names(names: Iterable[str]) -> tuple[list[str], int]:
+    """Return the names that an announcement has room for, in alphabetical order, and how many more there are."""
+    ordered, found, left = sorted(names), list[str](), MAX_TASKS_BYTES
+    for name in ordered[:MAX_TASKS]:
+        left -= len(name.encode(errors="replace"))
+        if left < 0:
+            break
+        found.append(name.encode(errors="replace").decode())  # a name may have half of a surrogate pair
+    return found, len(ordered) - len(found)
+
+
+def facts_of(present: Iterable[Present]) -> dict[str, WorkerFacts]:
+    """Return what supervisors have said of their workers, by consumer name. What was said last counts."""
+    facts: dict[str, WorkerFacts] = {}
+    for one in sorted(present, key=lambda each: each.seen_ms):
+        if (said := Announcement.read(one.text)) is not None:
+            facts.update({name: said.facts(name, one.seen_ms, lost=not one.fresh) for name in said.workers})
+    return facts
