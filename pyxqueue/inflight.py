@@ -249,6 +249,10 @@ class InFlightTable:
         now = self._read(entry.slot, self.memory[entry.slot])
         return now.running and now.generation == entry.generation
 
+    def runs_since(self) -> list[tuple[int, float, str]]:
+        """Return for each delivery that runs its queue, when it started, by `time.monotonic`, and its task."""
+        return [(entry.queue, self._times(entry.slot)[0], entry.task_id) for entry in self.entries() if entry.running]
+
     def until_stuck(self, now: float) -> float | None:
         """Return after how many seconds a delivery will have waited here for `STUCK` while another one runs: 0 or less
         if it has. None: none waits behind another one."""

@@ -192,6 +192,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "where: Where | None = None, limit: int = 1000) -> BatchResult"
         ),
         "diagnose": "(self) -> Sequence[Finding]",
+        "drain": "(self, target: str) -> Sequence[str]",
         "explain": "(self, task_id: TaskId) -> Explanation",
         "failures": "(self, limit: int = 5000) -> FailurePage",
         "list": (
@@ -213,6 +214,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "fresh: bool = False, where: Where | None = None, limit: int = 1000) -> BatchResult"
         ),
         "statistics": "(self, minutes: int = 60) -> Statistics",
+        "stop": "(self, target: str) -> Sequence[str]",
         "task": "(self, task_id: TaskId) -> TaskDetails",
         "tasks": (
             "(self, state: TaskStatus | str | None = None, *, name: str | None = None, after: str = '', "

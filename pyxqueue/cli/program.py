@@ -19,6 +19,7 @@ from .target import target_options
 COMMANDS = (
     "worker", "child", "info", "tasks", "task", "flow", "failed", "retry", "cancel", "delete", "purge", "pause",
     "resume", "limits", "groups", "remove-group", "move", "schedule", "health", "doctor",
+    "drain", "stop",
 )  # fmt: skip
 """Each has a module of its name in `commands`, which is imported when the command is used: a program has one, and
 starting workers must not wait for the others."""
@@ -39,6 +40,7 @@ Examples:
   pyxqueue retry rpc --all-failed
   pyxqueue limits rpc                     how many tasks may run at once, and what waits
   pyxqueue pause rpc                      no worker starts a task until `resume`
+  pyxqueue drain rpc web1                 the workers of a host end what they run, then exit
   pyxqueue schedule list rpc              the tasks that run by themselves, and when
   pyxqueue schedule pause rpc rpc.nightly
   pyxqueue move redis://old/0 redis://new/0

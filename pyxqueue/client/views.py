@@ -14,6 +14,7 @@ from msgspec import Struct
 from ..codec import Codec
 from ..errors import PyxqueueError, SealError, SerializationError
 from ..model.message import ConsumerInfo, Depth, Message, Progress, TaskInfo, TaskStatus
+from ..model.presence import WorkerFacts
 from .reasons import reason
 
 _NAME = re.compile(r"worker-[0-9]{1,9}-([0-9]{1,9})-([0-9a-f]{12})-[\w-]{8}\Z", re.ASCII)
@@ -93,18 +94,24 @@ class WorkerInfo(Struct, frozen=True):
     """The ids of the tasks it holds."""
     tasks: Sequence[TaskInfo]
     """Details about the first of them."""
+    facts: WorkerFacts | None = None
+    """What its supervisor said of it last; None if nothing is known, or it is dead and holds no tasks."""
+    host: str = ""
+    """The name of its host, or else the number of the machine in hexadecimal digits; empty if neither is known."""
 
     @classmethod
-    def of(cls, consumer: ConsumerInfo, tasks: Mapping[str, TaskInfo]) -> WorkerInfo:
+    def of(cls, consumer: ConsumerInfo, tasks: Mapping[str, TaskInfo], facts: WorkerFacts | None = None) -> WorkerInfo:
         """Make the view of a consumer; `tasks` are details by id."""
         found = _NAME.search(consumer.name)
         return cls(
             name=consumer.name,
             node=int(found[2], 16) if found else None,
-            pid=int(found[1]) if found else None,
+            pid=int(found[1]) if found else None if facts is None else facts.pid,
             idle_ms=consumer.idle_ms,
             in_flight=consumer.in_flight,
             tasks=[tasks[task_id] for task_id in consumer.in_flight if task_id in tasks],
+            facts=facts,
+            host=facts.host if facts is not None else found[2] if found else "",
         )
 
 

@@ -12,10 +12,12 @@ from attrs import define, field, frozen
 from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import InFlight, InFlightTable
 from ..model.message import Record
-from ..protocols import Broker, HasSharedClaims
+from ..model.presence import Order
+from ..protocols import Broker, HasPresence, HasSharedClaims
 from ..worker.events import Event, log, watch_expired
 from .children import Child
-from .duties import Duty, DutyLoop, Loss, QuietLook, Releaser, all_duties
+from .duties import Duty, DutyLoop, Loss, PresenceDuty, QuietLook, Releaser, all_duties
+from .presence import Presence
 
 _NO_STORE = 0.1
 """Seconds until the next attempt while the duties are not done because the store cannot be reached."""
@@ -40,6 +42,8 @@ class QueueAccess:
     """Whether it has an observer."""
     label: str = ""
     """The name of the queue in events."""
+    tasks: Sequence[str] = ()
+    """The names of its tasks."""
 
 
 @define(eq=False)
@@ -55,6 +59,10 @@ class QueueCare:
     """Whether there are other queues."""
     tell: Callable[[Event], None] = lambda _: None
     """Has the observer of the queue told of an event, by one of the workers."""
+    presence: Presence | None = None
+    """What the supervisor says of itself, where it does."""
+    obey: Callable[[Order], None] = lambda _: None
+    """Is given each order to the supervisor once."""
     quiet: Callable[[float, float], float] | None = field(default=None, init=False)
     """Says for how long there is no maintenance to do, if the queue shares looks with others."""
     peers: Sequence[QueueCare] = field(default=(), init=False)
@@ -63,6 +71,7 @@ class QueueCare:
     """None until the store has been reached for the first time."""
     broker: Broker | None = field(default=None, init=False)
     _releaser: Releaser | None = field(default=None, init=False)
+    _announcer: PresenceDuty | None = field(default=None, init=False)
     _unreachable: bool = field(default=False, init=False)
     _next_try: float = field(default=0.0, init=False)
 
@@ -118,7 +127,16 @@ class QueueCare:
                     care.put_off(now + _REST * (now - begun))
             return None
         made += self.access.duties(self.broker, self._tell)
+        if self.presence is not None and isinstance(self.broker, HasPresence):
+            text = partial(self.presence.text, self.number, self.access.tasks)
+            self._announcer = PresenceDuty(self.broker, self.presence.name, text, self.obey)
+            made.append(self._announcer)
         return DutyLoop(made, of=self._of(), rest=_REST if self.several else 0.0)
+
+    def announce_again(self) -> None:
+        """Announce the supervisor in the next step: something has changed."""
+        if self._announcer is not None:
+            self._announcer.again()
 
     def _tell(self, event: Event) -> None:
         if self.access.is_observed:
@@ -148,6 +166,9 @@ class QueueCare:
         if self._releaser is not None and not self._is_silent():
             with suppress(BrokerError):  # it is logged; the leases end by themselves
                 self._releaser.step()
+            if self._announcer is not None:
+                with suppress(BrokerError):  # it is forgotten by itself
+                    self._announcer.leave()
         self.close()
 
     def close(self) -> None:

@@ -80,7 +80,8 @@ class QueueSource:
     def access(self) -> QueueAccess:
         """Return what a supervisor needs of the queue."""
         observed, label = self.observer is not None, self.codec.queue
-        return QueueAccess(self.connect, self.codec.sealed, self.name, self.duties, observed, label)
+        names = [task.name for task in self.registry]
+        return QueueAccess(self.connect, self.codec.sealed, self.name, self.duties, observed, label, names)
 
     def duties(self, broker: Broker, tell: Callable[[Event], None]) -> list[Duty]:
         """Return the duties for the schedules and the limits of the queue. Raises `ConfigurationError` if the code
@@ -139,10 +140,21 @@ def check_startable() -> None:
 def make_executors(options: WorkerOptions, tasks: Iterable[TaskSpec]) -> tuple[Executor, Loop | None]:
     """Return threads and an event loop if the options or an ``async def`` task need them; otherwise an inline executor,
     or threads if the options ask for them."""
-    has_async = any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in tasks)
-    if options.concurrency is not None or has_async:
+    if _wants_loop(options, tasks):
         return Threads(options.threads or _THREADS), Loop(options.concurrency or _CONCURRENCY)
     return Inline() if options.threads is None else Threads(options.threads), None
+
+
+def slots_of(options: WorkerOptions, tasks: Iterable[TaskSpec]) -> int:
+    """Return how many tasks a process with these executors runs at once."""
+    if _wants_loop(options, tasks):
+        return (options.threads or _THREADS) + (options.concurrency or _CONCURRENCY)
+    return options.threads or 1
+
+
+def _wants_loop(options: WorkerOptions, tasks: Iterable[TaskSpec]) -> bool:
+    has_async = any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in tasks)
+    return options.concurrency is not None or has_async
 
 
 def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None = None) -> None:
@@ -170,6 +182,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
             make_table=make_table,
             ready=lambda: _say_ready(parts, options, parent),
             log_writer=writer,
+            slots=slots_of(options, [task for queue in parts.queues for task in queue.registry]),
             signs=SignsOfLife(os.environ if parent is None else {}),  # else another process is watched
         ).run()
         log.info("all workers have stopped")

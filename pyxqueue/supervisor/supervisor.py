@@ -14,17 +14,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from math import inf
 from types import FrameType
 
 from attrs import define, field
 
 from ..inflight import STUCK, InFlight, InFlightTable
+from ..model.presence import Order, OrderKind
 from ..worker.events import log
 from ..worker.options import WorkerOptions
 from .care import QueueAccess, QueueCare, share_looks
 from .children import Child, Children
 from .log_process import LogWriter
 from .news import News
+from .presence import Presence
 from .processes import kill_group
 from .signs import SignsOfLife
 from .start_log import StartLog
@@ -57,20 +60,24 @@ class Supervisor:
     """The process that writes the log, where there is one."""
     signs: SignsOfLife = field(factory=lambda: SignsOfLife({}))
     """Given to what watches over this process, where there is something."""
+    slots: int = 1
+    """How many tasks a process runs at once."""
     _children: Children = field(init=False)
+    _presence: Presence = field(init=False)
     _cares: Sequence[QueueCare] = field(init=False)
     _news: News = field(factory=News, init=False)
     _starts: StartLog = field(factory=StartLog, init=False)
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
-    """The end of the grace period; None until it is told to stop."""
+    """The end of the grace period, infinite for a drain; None until it is told to end."""
     _pipe: tuple[int, int] = field(default=(-1, -1), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._children = Children(self.options.processes, self.start, self.name, self.make_table, self._close_inherited)
-        several = len(self.queues) > 1
+        self._presence = presence = Presence(self._children, self.slots)
+        several, obey = len(self.queues) > 1, self._obey
         self._cares = [
-            QueueCare(access, self._kill_cancelled, number, several, partial(self._news.add, number))
+            QueueCare(access, self._kill_cancelled, number, several, partial(self._news.add, number), presence, obey)
             for number, access in enumerate(self.queues)
         ]
 
@@ -129,8 +136,7 @@ class Supervisor:
 
     def _do_duties(self, tables: list[InFlightTable]) -> float:
         """Do what is due, and return the seconds until this is to be called again."""
-        stopping = self._deadline is not None
-        return min([care.step(tables, stopping=stopping) for care in self._cares])
+        return min([care.step(tables, stopping=self._is_stopping()) for care in self._cares])
 
     def _wait(self, reader: int, seconds: float) -> None:
         """Wait for a signal, for the end of the parent, for an event that a duty waits for, or for `seconds`."""
@@ -164,12 +170,20 @@ class Supervisor:
         self._news.take_back(child)
         if self._deadline is None and not child.table.start.done:
             self._starts.failed(child, code)
-        elif self._deadline is None or code not in (0, -signal.SIGKILL):
+        elif code not in self._expected():
             log.warning(
                 "worker process %s ended with %s; it was running %s", child.consumer, code, self._names(running)
             )
-        blameless = self._deadline is not None or child.overdue is not None or child.cancelled
+        blameless = self._is_stopping() or child.overdue is not None or child.cancelled
         self._lost(child, [] if blameless else running)
+
+    def _is_stopping(self) -> bool:
+        """Return whether it ends its processes in a certain time: a drain does not."""
+        return self._deadline not in (None, inf)
+
+    def _expected(self) -> tuple[int, ...]:
+        """The exit codes of processes that end because they are to end."""
+        return () if self._deadline is None else (0, -signal.SIGKILL) if self._is_stopping() else (0,)
 
     def _lost(self, child: Child, charged: list[InFlight]) -> None:
         for care in self._cares:
@@ -217,6 +231,32 @@ class Supervisor:
             os.kill(child.pid, signal.SIGTERM)
         log.info(
             "stopping: running tasks (%d) have %g s to end; a second signal gives them back now",
+            sum(len(child.running()) for child in alive),
+            self.options.grace,
+        )
+
+    def _obey(self, order: Order) -> None:
+        """Do as ordered. An order that comes during a drain is a signal to stop."""
+        log.info("order %d: %s", order.number, order.kind)
+        if order.kind is OrderKind.DRAIN and self._deadline is None:
+            self._drain()
+        elif order.kind is OrderKind.STOP or not self._is_stopping():
+            self._signals += 1
+
+    def _drain(self) -> None:
+        """Claim nothing more, and end when the running tasks have ended, however long that takes.
+
+        systemd is not told: it would kill what does not end in the time for a stop.
+        """
+        self._deadline, self._presence.draining = inf, True
+        alive = self._children.alive()
+        for child in alive:
+            os.kill(child.pid, signal.SIGTERM)
+        for care in self._cares:
+            care.announce_again()
+        log.info(
+            "draining: no task is claimed any more, and this supervisor ends with the running tasks (%d); a signal "
+            "gives them %g s",
             sum(len(child.running()) for child in alive),
             self.options.grace,
         )

@@ -18,6 +18,8 @@ from .app import Site
 from .conftest import StartTree
 
 READS = 9
+ANNOUNCE = {"hexists", "zcard", "hlen", "zadd", "hset", "zrangebyscore", "hget"}
+"""The commands of an announcement."""
 
 
 @pytest.fixture
@@ -28,7 +30,8 @@ def server() -> Iterator[Server]:
 
 
 def test_a_supervisor_looks_no_more_often_than_a_worker(server: Server, site: Site, start_tree: StartTree) -> None:
-    """A worker that waits reads once in a quarter of the lease; its supervisor calls one script in that time."""
+    """A worker that waits reads once in a quarter of the lease; its supervisor calls one script in that time, but
+    for an announcement every 15 s, which is a ``zadd``."""
     site = evolve(site, url=server.url, lease=4)
     with Redis.from_url(server.url, protocol=2) as client:
 
@@ -37,10 +40,12 @@ def test_a_supervisor_looks_no_more_often_than_a_worker(server: Server, site: Si
 
         start_tree("-p", "1", url=server.url, lease=4)
         until(lambda: client.pubsub_numsub(f"{{{site.stream}}}:cg:delayed")[0][1], "the supervisor listens")
+        announced = calls("zadd")
         scripts, reads = calls("evalsha"), calls("xreadgroup")
         until(lambda: calls("xreadgroup") >= reads + READS, "the worker has read")
 
-        assert calls("evalsha") - scripts <= READS
+        assert calls("zadd") - announced <= 1
+        assert calls("evalsha") - scripts <= READS + 1
 
 
 def test_further_idle_queues_cost_nothing(server: Server, site: Site, tmp_path: Path) -> None:
@@ -69,7 +74,10 @@ def test_further_idle_queues_cost_nothing(server: Server, site: Site, tmp_path: 
 
     looks = spent["xread"]
     assert looks <= READS
-    assert spent["exists"] == spent["time"] == looks
-    assert spent["evalsha"] - looks <= READS // 4  # the worker's looks at classes and paused names, one HMGET each
-    assert spent["hmget"] == 4 * (spent["evalsha"] - looks)
-    assert set(spent) <= {"xread", "exists", "time", "evalsha", "hmget", "xreadgroup", "info"}
+    assert spent["exists"] == looks
+    assert spent["time"] == looks + spent["zadd"]
+    announced = spent["zadd"]  # each supervisor announces itself to each queue every 15 s
+    assert announced <= 4
+    assert spent["evalsha"] - looks - announced <= READS // 4  # the worker's looks at classes, one HMGET each
+    assert spent["hmget"] == 4 * (spent["evalsha"] - looks - announced)
+    assert set(spent) <= {"xread", "exists", "time", "evalsha", "hmget", "xreadgroup", "info", *ANNOUNCE}

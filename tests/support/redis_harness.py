@@ -12,7 +12,7 @@ import redis
 from redis.crc import key_slot
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
-from pyxqueue.backends.redis.keys import GroupKeys, live_of, meta
+from pyxqueue.backends.redis.keys import GroupKeys, live_of, meta, presence_keys
 from pyxqueue.backends.redis.reading import entry_fence, read_classes, read_paused
 from pyxqueue.model.statistics import MINUTE, minute_slot, ten_slot
 from pyxqueue.protocols import StoreOptions
@@ -97,8 +97,8 @@ class RedisHarness:
             self._age_locks(keys, ms)
             self._age_rates(keys, ms)
             self._age_statistics(keys, ms)
-            for name in run("ZRANGE", keys.presence[0], 0, -1):
-                run("ZINCRBY", keys.presence[0], -ms, name)
+            for name in run("ZRANGE", presence_keys(keys)[0], 0, -1):
+                run("ZINCRBY", presence_keys(keys)[0], -ms, name)
             for task_id in run("ZRANGE", keys.expiries, 0, -1):
                 run("ZINCRBY", keys.expiries, -ms, task_id)
             for task_id, value in run("HGETALL", keys.dependents).items():
@@ -225,7 +225,7 @@ class RedisHarness:
         left = sum(sum(in_redis(run, keys).values()) for _, keys in self.groups())
         for _, keys in self.groups():
             slots, senders = keys.statistics
-            supervisors, announcements, orders = keys.presence
+            supervisors, announcements, orders = presence_keys(keys)
             left += int(run("HLEN", slots)) + int(run("ZCARD", senders)) + int(run("ZCARD", supervisors))
             left += int(run("HLEN", announcements)) + int(run("HLEN", orders))
         return len(self._keys_of_tasks()) + left

@@ -98,5 +98,5 @@ class SQLiteHarness:
         with self.opened[0]._queue.store.read() as db:
             remembered: int = db.execute("SELECT count(*) FROM task WHERE place = ?", (REMEMBERED,))[0][0]
             tables = "statistic", "sender", "supervisor"
-            counted = sum(db.execute(f"SELECT count(*) FROM {table}")[0][0] for table in tables)
+            counted: int = sum(db.execute(f"SELECT count(*) FROM {table}")[0][0] for table in tables)
             return remembered + counted + sum(in_sqlite(db).values())

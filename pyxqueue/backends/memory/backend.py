@@ -28,8 +28,8 @@ from .broker import MemoryBroker
 from .fairness import MemoryFairLines
 from .inspector import MemoryInspector
 from .limits import MemoryLimits
-from .results import MemoryRecords
 from .presence import MemoryPresence
+from .results import MemoryRecords
 from .schedules import MemorySchedules
 from .statistics import MemoryStatistics
 from .store import MemoryStore, Queue

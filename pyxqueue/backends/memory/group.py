@@ -14,8 +14,8 @@ from ...protocols import DEFAULT_LEASE_MS, Expired
 from .counting import GroupStatistics
 from .gates import Gates, gates_of
 from .locks import LockingGroup
-from .presence import GroupPresence
 from .shares import GroupFairLines, share_of
+from .supervisors import GroupPresence
 
 
 class Group(LockingGroup):

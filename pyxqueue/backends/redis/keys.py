@@ -237,11 +237,6 @@ class GroupKeys:
         """The keys of the statistics, and of those who have sent some."""
         return f"{self.prefix}:statistics", f"{self.prefix}:senders"
 
-    @property
-    def presence(self) -> tuple[str, str, str]:
-        """The keys of the supervisors, of what they have announced, and of their orders."""
-        return f"{self.prefix}:supervisors", f"{self.prefix}:announcements", f"{self.prefix}:orders"
-
     def window(self, name: str) -> str:
         """The key of a lock that ends by time alone."""
         return f"{self.prefix}:window:{name}"
@@ -260,3 +255,8 @@ class GroupKeys:
 def with_results(keys: GroupKeys, ids: Sequence[str]) -> list[str]:
     """The keys of a group and then, for each id, the key of its record in the result store of another broker."""
     return [*keys.own, *(f"{keys.prefix}:result:{task_id}" for task_id in ids)]
+
+
+def presence_keys(keys: GroupKeys) -> tuple[str, str, str]:
+    """The keys of the supervisors of a group, of what they have announced, and of their orders."""
+    return f"{keys.prefix}:supervisors", f"{keys.prefix}:announcements", f"{keys.prefix}:orders"

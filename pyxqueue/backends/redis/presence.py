@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...model.presence import MAX_SUPERVISORS, REMEMBERED_MS, Order, OrderKind, Present
-from .commands import Command
-from .keys import GroupKeys
+from .commands import Arg, Command
+from .keys import GroupKeys, presence_keys
 from .reading import pairs
 from .registration import Registration
 
@@ -24,20 +24,20 @@ class RedisPresence:
 
     def announce(self, supervisor: str, keep_ms: int, text: str) -> Order | None:
         def build(keys: GroupKeys) -> Command[Order | None]:
-            args = [keys.group, supervisor, keep_ms, text]
-            return Command("announce", [keys.meta, *keys.presence], args, _order)
+            args: list[Arg] = [keys.group, supervisor, keep_ms, text]
+            return Command("announce", [keys.meta, *presence_keys(keys)], args, _order)
 
         return self._registration.do(build)
 
     def leave(self, supervisor: str) -> None:
-        self._registration.do(lambda keys: Command("leave", keys.presence, [supervisor], bool))
+        self._registration.do(lambda keys: Command("leave", presence_keys(keys), [supervisor], bool))
 
     def present(self) -> Sequence[Present]:
-        return self._registration.do(lambda keys: Command("present", keys.presence[:2], [], _present))
+        return self._registration.do(lambda keys: Command("present", presence_keys(keys)[:2], [], _present))
 
     def give_order(self, supervisor: str, kind: OrderKind) -> bool:
         return self._registration.do(
-            lambda keys: Command("give_order", [*keys.presence, keys.delayed], [supervisor, kind.value], bool)
+            lambda keys: Command("give_order", [*presence_keys(keys), keys.delayed], [supervisor, kind.value], bool)
         )
 
 
@@ -52,6 +52,6 @@ def _present(reply: Any) -> list[Present]:
         parts = _SAID.fullmatch(said.get(name, b""))
         if parts is None or not _TIME.fullmatch(seen[name]) or (at := int(float(seen[name]))) + REMEMBERED_MS <= now:
             continue
-        texts = [one.decode(errors="replace") for one in (name, parts[2])]
-        found.append(Present(*texts, at, now < at + int(parts[1])))
+        text = parts[2].decode(errors="replace")
+        found.append(Present(name.decode(errors="replace"), text, at, now < at + int(parts[1])))
     return found

@@ -129,8 +129,10 @@ def _group(queue: TaskQueue, info: QueueInfo) -> dict[str, Any]:
 def _worker(worker: WorkerInfo, now: int) -> dict[str, Any]:
     return {
         "name": worker.name,
-        "host": None if worker.node is None else f"{worker.node:012x}",
+        "host": worker.host or None,
+        "node": None if worker.node is None else f"{worker.node:012x}",
         "pid": worker.pid,
+        "draining": worker.facts is not None and worker.facts.draining,
         "idle_ms": worker.idle_ms,
         "in_flight": list(worker.in_flight),
         "running": [_run(task, now) for task in worker.tasks],
@@ -148,9 +150,10 @@ def _run(info: TaskInfo, now: int) -> dict[str, Any]:
 
 def _worker_lines(group: str, worker: Mapping[str, Any]) -> list[str]:
     """Return the lines about a worker and the tasks it runs."""
-    name = worker["name"] if worker["host"] is None else worker["name"][:-_BOOT]
+    name = worker["name"] if worker["node"] is None else worker["name"][:-_BOOT]
     seen = f"last seen {duration(worker['idle_ms'])} ago"
-    host = "an unknown host" if worker["host"] is None else worker["host"]
+    host = "an unknown host" if worker["host"] is None else cut(worker["host"], 24)
+    seen += ", draining" if worker["draining"] else ""
     lines = [cut(f"{cut(name, 24)} on {host}, group {cut(group, 16)}, {seen}")]
     for run in worker["running"]:
         since = "?" if run["for_ms"] is None else duration(run["for_ms"])

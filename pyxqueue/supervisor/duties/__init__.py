@@ -9,11 +9,12 @@ from ...protocols import Broker
 from .lease_renewer import LeaseRenewer
 from .loop import Duty, DutyLoop
 from .maintenance import Maintenance
+from .presence import PresenceDuty
 from .quiet import QuietLook
 from .releaser import Loss, Releaser
 from .stuck import StuckReturner
 
-__all__ = ["Duty", "DutyLoop", "Loss", "QuietLook", "Releaser", "all_duties"]
+__all__ = ["Duty", "DutyLoop", "Loss", "PresenceDuty", "QuietLook", "Releaser", "all_duties"]
 
 
 def all_duties(

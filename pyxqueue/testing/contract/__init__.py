@@ -52,6 +52,7 @@ from .messages import MessageLaws
 from .named_pauses import NamedPauseLaws
 from .pause import PauseLaws
 from .places import PlaceLaws
+from .presence import PresenceLaws
 from .priorities import PriorityLaws
 from .progress import ProgressLaws
 from .put import PutLaws
@@ -64,7 +65,6 @@ from .serializer import SerializerContract
 from .settle import SettleLaws
 from .shared import SharedLaws
 from .show import ShowLaws
-from .presence import PresenceLaws
 from .statistics import StatisticsLaws
 from .turns import TurnLaws
 from .uniqueness import UniqueLaws

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pyxqueue.backends.memory.presence import GroupPresence
+from pyxqueue.backends.memory.supervisors import GroupPresence
 from pyxqueue.model.message import evolve
 from pyxqueue.model.presence import MAX_SUPERVISORS, Order, OrderKind, Present
 
@@ -24,7 +24,7 @@ def presence_break(law: str) -> Callable[[type[GroupPresence]], type[GroupPresen
 @presence_break("P1")
 class FirstWordCounts(GroupPresence):
     def announce(self, supervisor: str, keep_ms: int, text: str, now: int) -> Order | None:
-        seen, keep, first = self.known.get(supervisor, (now, keep_ms, text))
+        _, keep, first = self.known.get(supervisor, (now, keep_ms, text))
         return super().announce(supervisor, keep, first, now)
 
 

@@ -1,0 +1,73 @@
+"""What a supervisor says of itself and its workers."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from attrs import define, field
+
+from ..ids import new_id
+from ..model.presence import MAX_NAME, MAX_RUNS, Announcement, Process, some_names
+from ..printable import printable
+from .children import Child, Children
+
+HOST = "PYXQUEUE_HOST"
+"""The environment variable with the name of the host, where its own says nothing, as in a container."""
+
+
+def host_name(environ: Mapping[str, str]) -> str:
+    """Return the name of this host, as one printable word of limited length."""
+    given = environ.get(HOST, "").strip() or socket.gethostname() or "unknown"
+    return printable("-".join(given[:MAX_NAME].split()))[:MAX_NAME]
+
+
+@define(eq=False)
+class Presence:
+    """Knows what a supervisor has to say about its workers."""
+
+    children: Children
+    slots: int = 1
+    """How many tasks a worker runs at once."""
+    draining: bool = False
+    name: str = field(factory=lambda: f"supervisor-{os.getpid()}-{new_id()}", init=False)
+    """It is unique."""
+    _host: str = field(factory=lambda: host_name(os.environ), init=False)
+
+    def text(self, queue: int, tasks: Sequence[str]) -> str:
+        """Return what to announce to a queue, of which the workers know these tasks."""
+        now = time.monotonic()
+        names, more = some_names(tasks)
+        workers = {child.consumer: self._process(child, queue, now) for child in self.children.alive()}
+        python, pid = platform.python_version(), os.getpid()
+        return Announcement(self._host, pid, _version(), python, names, more, self.draining, workers).text()
+
+    def _process(self, child: Child, queue: int, now: float) -> Process:
+        age = partial(_ms, now)
+        runs = sorted((since, task_id) for number, since, task_id in child.table.runs_since() if number == queue)
+        first = [(task_id, age(since)) for since, task_id in runs[:MAX_RUNS]]
+        return Process(child.pid, age(child.born), self.slots, _rss(child.pid), first)
+
+
+def _version() -> str:
+    """Return the version of pyxqueue, whose package is above this module and is not imported from here."""
+    return str(sys.modules[__name__.partition(".")[0]].__version__)
+
+
+def _ms(now: float, then: float) -> int:
+    return max(0, round((now - then) * 1000))
+
+
+def _rss(pid: int) -> int | None:
+    """Return the memory that a process uses, in bytes; None if the system does not say it."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]
+    except (OSError, IndexError):
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
