@@ -3,9 +3,9 @@
 -- ARGV group, the priority classes in use as the caller knows them, how many tasks, where to go on in the first part of
 -- the place ('' for its beginning), how many bytes of arguments are returned, then for each part: its kind, and its
 -- line (the letter of a stream, or a range of `LINES`)
--- Returns for each task: {the number of its part; where it stands there; its id, of one that is ready the fields `id` and
--- `_id` of its entry, of one in flight {these; its holder}, of an ended one {its fields; how many bytes its arguments
--- have; and all fields}},
+-- Returns for each task: {the number of its part; where it stands there; its id, of one that is ready the fields `id`
+-- and `_id` of its entry, of one in flight {these; its holder}, of an ended one {its fields; how many bytes its
+-- arguments have; and all fields}},
 -- or 'GROUPS' if the caller's classes are out of date. An empty id stands for what is looked at next time.
 if (call('HGET', KEYS[FIRST_TASK], 'classes') or '') ~= ARGV[2] then return 'GROUPS' end
 local keys, group, count, peek = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[5])
