@@ -47,6 +47,8 @@ class Situation(Struct, frozen=True):
     """A task that waits."""
     now: int
     """The time in ms, by the clock of this machine; in eager mode by that of the session."""
+    scan: int = _SCAN_LIMIT
+    """How many tasks are looked at for the place in a line; 0 for none, and the place is not told."""
 
     @property
     def due(self) -> int:
@@ -55,13 +57,13 @@ class Situation(Struct, frozen=True):
         return due if due > self.now else 0
 
 
-def explain(backend: Backend, info: TaskInfo, now: int) -> Explanation:
-    """Return what the task waits for."""
+def explain(backend: Backend, info: TaskInfo, now: int, scan: int = _SCAN_LIMIT) -> Explanation:
+    """Return what the task waits for. `scan`: how many tasks are looked at for its place in a line."""
     if info.status is TaskStatus.STARTED:
         return Explanation(info.id, info.status, [f"it runs or is about to run on {info.worker}"])
     if info.status.ended:
         return Explanation(info.id, info.status, [f"it has ended with {info.status.name}"])
-    situation = Situation(backend, info, now)
+    situation = Situation(backend, info, now, scan)
     return Explanation(info.id, info.status, [text for told in _REASONS if (text := told(situation))])
 
 
@@ -110,8 +112,10 @@ def _limited(one: Situation) -> str:
         return f"the limit {name} has no room"
     if gates[0].limit == 0:
         return f"the limit {name} is 0: nothing starts until `pyxqueue limits --set` raises it"
-    before = max(0, gates[0].waiting - 1 - _newer(one.backend, one.info, lambda other: other.gate == one.info.gate))
     used = f"{gates[0].used} of {gates[0].limit} tokens are taken"
+    if not one.scan:
+        return f"the limit {name} has no room: {used}, {gates[0].waiting:,} wait in its line"
+    before = max(0, gates[0].waiting - 1 - _newer(one, lambda other: other.gate == one.info.gate))
     return f"the limit {name} has no room: {used}, about {before:,} before it in its line"
 
 
@@ -141,6 +145,8 @@ def _in_line(one: Situation) -> str:
         return ""
     if one.info.line:
         return _in_fair_line(one)
+    if not one.scan:
+        return f"ready, one of {one.backend.depth().ready:,} in its group"
     return f"ready, about {_before(one):,} before it"
 
 
@@ -184,7 +190,7 @@ def _before(one: Situation) -> int:
     """About how many ready tasks come before this one: those of a higher priority class, and those of its own that
     became ready earlier. A look at the newest tells how many come after it."""
     mine, after, is_newer = _class_of(one.info), 0, True
-    for task in _newest(one.backend, one.info.status):
+    for task in _newest(one):
         if task.id == one.info.id:
             is_newer = False
         elif not (task.gate or task.waits_for or task.suspended) and not (
@@ -199,16 +205,16 @@ def _class_of(task: TaskInfo) -> int:
     return class_of(task.readable.priority) if task.readable else 0
 
 
-def _newer(backend: Backend, info: TaskInfo, like: Callable[[TaskInfo], bool]) -> int:
+def _newer(one: Situation, like: Callable[[TaskInfo], bool]) -> int:
     """How many tasks of its status and like it are newer than this one, as far as a look at the newest tells."""
-    return sum(map(like, takewhile(lambda task: task.id != info.id, _newest(backend, info.status))))
+    return sum(map(like, takewhile(lambda task: task.id != one.info.id, _newest(one))))
 
 
-def _newest(backend: Backend, status: TaskStatus) -> Iterator[TaskInfo]:
-    """The newest tasks of a status, as many as are looked at."""
+def _newest(one: Situation) -> Iterator[TaskInfo]:
+    """The newest tasks of its status, as many as are looked at."""
     cursor = ""
-    for _ in range(_SCAN_LIMIT // _PAGE):
-        page, cursor = backend.tasks(status, cursor, _PAGE)
+    for _ in range(one.scan // _PAGE):
+        page, cursor = one.backend.tasks(one.info.status, cursor, _PAGE)
         yield from page
         if not cursor:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
 from ..clock import Seconds
@@ -219,6 +219,16 @@ class AsyncResult(Unique, Generic[R]):
         self._value = self._reader.codec.open_result(end)
         self._success = None
         return cast(R, self._value)
+
+
+async def changes_of(handle: AsyncResult[Any], timeout: Seconds | None) -> AsyncGenerator[TaskInfo]:
+    """Yield what the store knows of a task, now and after each change of its status or its progress, until it has
+    ended; for the dashboard. Raises `ResultTimeoutError` and `UnknownTaskError`."""
+    reader, seen = handle._reader, None  # noqa: SLF001 - a part of it
+    limit = Limit.of([handle.task_id], timeout, [reader], hint=False)
+    while seen is None or not seen.status.ended:
+        seen = await arun(next_info(reader, handle.task_id, seen, limit), limit)
+        yield seen
 
 
 def _found(module: str, queue: str, task_id: str, task_name: str | None, created: bool = False) -> AsyncResult[Any]:

@@ -1,0 +1,51 @@
+"""The threads in which a dashboard talks to stores: few, so that a store that hangs cannot take those of others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from attrs import define, field
+
+T = TypeVar("T")
+
+
+class BusyError(Exception):
+    """All threads are busy, and have been for a while."""
+
+
+@define(eq=False)
+class StoreThreads:
+    """At most `count` calls at a time. Another waits for at most `patience` seconds."""
+
+    count: int = 4
+    patience: float = 1.0
+    _pool: ThreadPoolExecutor | None = field(default=None, init=False)
+    _pid: int = field(default=0, init=False)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns. Raises `BusyError` if no thread was free in time; then it does not run."""
+        future = self._threads().submit(contextvars.copy_context().run, work)
+        waiting = asyncio.wrap_future(future)
+        try:
+            done, _ = await asyncio.wait([waiting], timeout=self.patience)
+            if not done and future.cancel():
+                raise BusyError
+            return await waiting
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        if self._pool is not None and self._pid == os.getpid():
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = None
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None or self._pid != os.getpid():  # a forked process has none of them
+            self._pool, self._pid = ThreadPoolExecutor(self.count, "pyxqueue-dashboard"), os.getpid()
+        return self._pool
