@@ -22,7 +22,6 @@ from starlette.responses import (
 )
 from starlette.types import Send
 
-from .. import __version__
 from ..client.queue import TaskQueue
 from ..client.result import changes_of
 from ..errors import (
@@ -197,7 +196,7 @@ def _site(visit: Visit, queues: Sequence[tuple[str, str]], events: str = "") -> 
         user=user_of(request),
         queues=queues,
         notice=_notice(visit),
-        version=__version__,
+        version=services.version,
         asset=lambda name: link(visit.root, "static", hash=services.assets[name].hash, name=name),
     )
 
@@ -439,7 +438,7 @@ async def _form(request: Request) -> Form:
         elif kind == "application/json":
             for name, value in _json_fields(json.loads(body or b"{}")):
                 fields.setdefault(name, []).append(value)
-        else:
+        elif body:
             raise RefusedError(415, "Send a form (application/x-www-form-urlencoded) or JSON.")
     except (ValueError, RecursionError):
         raise RefusedError(400, "The fields of the request cannot be read.") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import metadata
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -88,6 +89,7 @@ class Services:
     links: Sequence[tuple[str, str]]
     assets: Mapping[str, Asset]
     templates: Environment
+    version: str = field(factory=lambda: metadata.version("pyxqueue"))
     threads: StoreThreads = field(factory=StoreThreads)
     hub: Hub = field(init=False)
 

@@ -1,0 +1,152 @@
+"""Secrets are hidden by the names of parameters, at any depth, in arguments, headers, results and errors."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from pyxqueue import Seal, TaskQueue
+from pyxqueue.dashboard import Access, Dashboard
+from pyxqueue.dashboard.redacting import HIDDEN, Redactor, is_secret, unpacked
+
+SECRET = "hunter22-is-my-dog"
+NAMES = [
+    "password",
+    "userPassword",
+    "passwd",
+    "db_pwd",
+    "secret",
+    "clientSecret",
+    "token",
+    "access_token",
+    "api_key",
+    "apikey",
+    "X-Api-Key",
+    "Authorization",
+    "cookie",
+    "Set-Cookie",
+    "sessionId",
+    "card",
+    "card_number",
+    "IBAN",
+    "cvc",
+    "pin",
+    "key",
+    "privateKey",
+    "credentials",
+    "passphrase",
+    "otp",
+    "ssn",
+    "jwt",
+    "AWS_SECRET_ACCESS_KEY",
+]
+HARMLESS = ["user", "monkey", "keyboard", "author", "discard", "spin", "opinion", "shopping", "name", "turkey", "pint"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_secrets(name: str) -> None:
+    """However they are written."""
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_other_names(name: str) -> None:
+    """A name that only contains the letters of one is shown."""
+    assert not is_secret(name)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"password": SECRET},
+        {"a": [{"b": {"api_key": SECRET}}]},
+        {"token": {"value": [SECRET]}},
+        [{"!dict": [["token", SECRET]]}],
+        {"!shop.User": {"name": "ann", "password": SECRET}},
+        {"!tuple": [1, {"secret": SECRET}]},
+        f"https://ann:{SECRET}@example.com/",
+        f"password={SECRET}&user=ann",
+        f'{{"token": "{SECRET}"}}',
+        f"Authorization: Bearer {SECRET}",
+        f"the token='{SECRET}' was wrong",
+    ],
+)
+def test_a_secret_inside_of_a_value_is_hidden(value: Any) -> None:
+    """At any depth, in values of any type, and in texts."""
+    shown = Redactor().value("data", value).value
+
+    assert SECRET not in shown
+    assert HIDDEN in shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "None"),
+        ([1, True, 2.5], "[1, True, 2.5]"),
+        ({"a": "b"}, "{'a': 'b'}"),
+        ({"!set": [1, 2]}, "{1, 2}"),
+        ({"!tuple": [1]}, "(1)"),
+        ({"!datetime": "2026-11-27T00:00:00+00:00"}, "2026-11-27T00:00:00+00:00"),
+        ({"!shop.Size": ["L"]}, "shop.Size(['L'])"),
+        ("KeyError: 'id'", "\"KeyError: 'id'\""),
+        (b"\x00\x01", "<2 bytes: 00 01>"),
+    ],
+)
+def test_values_are_shown_as_python_writes_them(value: Any, text: str) -> None:
+    """Those that JSON does not have too."""
+    assert Redactor().value("data", value).value == text
+
+
+def test_a_value_that_is_deep_or_long_is_cut() -> None:
+    """Its text costs no more than what is shown of it."""
+    deep: Any = []
+    for _ in range(10_000):
+        deep = [deep]
+
+    assert "…" in Redactor().value("data", deep).value
+    assert len(Redactor().value("data", ["x" * 1_000] * 10_000, limit=100).value) <= 101
+
+
+def test_a_secret_that_was_hidden_is_hidden_in_errors_too() -> None:
+    """An exception often repeats an argument, without its name."""
+    redactor = Redactor()
+    redactor.value("password", SECRET)
+
+    assert redactor.text(f"cannot log in with {SECRET}") == f"cannot log in with {HIDDEN}"
+
+
+def test_a_hostile_text_takes_no_time_to_redact() -> None:
+    """Neither many names without a value nor quotes that do not end."""
+    for text in ("a='" * 20_000, 'token="\\"' * 8_000, "token" * 12_000, "-" * 60_000, "a=" * 30_000, "x://" * 15_000):
+        Redactor().text(text)
+
+
+@pytest.mark.parametrize("serializer", ["pickle", "yaml", "", "json2"])
+def test_only_safe_formats_are_read(serializer: str) -> None:
+    """Pickle is not, whatever the queue accepts."""
+    with pytest.raises(ValueError, match="does not decode"):
+        unpacked(serializer, b"[]")
+
+
+class Bomb:
+    """Fails the test if anything loads it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pytest.fail, ("a pickle was loaded",)
+
+
+def test_a_pickle_is_shown_without_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the arguments nor the result of a queue that accepts pickle, sealed or not."""
+    queue = TaskQueue("memory://bombs", stream_key="mail", serializer="pickle", seal=Seal([b"k" * 32]))
+    handle = queue.task(name="send")(print)(1)
+    monkeypatch.setattr(pickle, "loads", lambda *_: pytest.fail("a pickle was loaded"))
+
+    answer = TestClient(Dashboard(queue, access=Access.ALL)).get(f"/t/mail/cg/{handle.task_id}")
+
+    assert answer.status_code == 200
+    assert "does not decode pickle" in answer.text
+    queue.close()
