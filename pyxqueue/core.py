@@ -31,3 +31,5 @@ class QueueCore(Struct, frozen=True, eq=False):
     """None if there are none, so that they cost nothing."""
     resources: list[Resources] = []
     """One, if the queue has resources."""
+    statistics: bool = False
+    """Whether workers count what becomes of the tasks."""

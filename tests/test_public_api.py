@@ -140,7 +140,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "max_payload: int = 1048576, max_result: int = 1048576, worker_prefix: str = '', timeout: int = "
             "2000, fair_by: str | None = None, weights: Weights | None = None, "
             "observer: Observer | None = None, plugins: Sequence[Plugin] = (), eager: bool | None = None, "
-            "propagate: bool = False, broker: Backend | None = None, results: ResultStore | None = None, "
+            "propagate: bool = False, statistics: bool | None = None, "
+            "broker: Backend | None = None, results: ResultStore | None = None, "
             "**unknown: Never) -> None"
         ),
         "admin": "attribute",

@@ -170,7 +170,15 @@ def parts_of(workers: Sequence[LocalWorkers], turns: Turns | None = None) -> Wor
     cores = [one.store.core for one in workers]
     sources = [
         QueueSource(
-            one.store.open, core.registry, core.codec, core.observer, name, core.schedules, core.plugins, core.resources
+            one.store.open,
+            core.registry,
+            core.codec,
+            core.observer,
+            name,
+            core.schedules,
+            core.plugins,
+            core.resources,
+            core.statistics,
         )
         for one, core, name in zip(workers, cores, _names([core.options for core in cores]), strict=True)
     ]

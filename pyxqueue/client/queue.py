@@ -40,6 +40,7 @@ from .settings import (
     eager_by_environment,
     find_serializers,
     seal_of_environment,
+    statistics_by_environment,
     store_and_name,
     store_options,
 )
@@ -88,6 +89,8 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
     * `plugins`: objects of subclasses of `Plugin`.
     * `eager`: run tasks in this process when they are called, without a store (``PYXQUEUE_EAGER=1``); `propagate`:
       let the call raise what the task raises.
+    * `statistics`: whether workers count how tasks end, and how long they wait and run (the default; not with
+      ``PYXQUEUE_STATISTICS=0``). ``queue.admin.statistics()`` shows it.
     * `broker` instead of `store`: a `Backend` that you made; with `results`, a `ResultStore` for the results.
 
     Raises `ConfigurationError` for an argument that is not valid.
@@ -115,6 +118,7 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         plugins: Sequence[Plugin] = (),
         eager: bool | None = None,
         propagate: bool = False,
+        statistics: bool | None = None,
         broker: Backend | None = None,
         results: ResultStore | None = None,
         **unknown: Never,
@@ -125,7 +129,8 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         check_numbers(timeout=timeout, max_payload=max_payload, max_result=max_result)
         check_prefix(worker_prefix)
         is_eager = eager_by_environment() if eager is None else eager
-        check_kinds(seal, observer, eager=is_eager, propagate=propagate)
+        counts = statistics_by_environment() if statistics is None else statistics
+        check_kinds(seal, observer, eager=is_eager, propagate=propagate, statistics=counts)
         fairness = _fairness(fair_by, weights)
         options = store_options(stream_key, consumer_group, lease, queue_size)
         serializers = find_serializers(serializer, accept)
@@ -135,7 +140,7 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         )
         session = EagerSession(propagate) if is_eager else None
         hooks, observer = _hooks(plugins, observer)
-        self.core = QueueCore(options, codec, Registry(), observer, self._declarations, hooks)
+        self.core = QueueCore(options, codec, Registry(), observer, self._declarations, hooks, statistics=counts)
         self._store = QueueStore(self.core, store, broker, results, session)
         self._workers = LocalWorkers(self, self._store, worker_prefix, timeout)
         self._producer = Producer(

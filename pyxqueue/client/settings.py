@@ -23,6 +23,7 @@ from ..stores import known_schemes
 LEASE_VARIABLE = "PYXQUEUE_LEASE"
 SEAL_VARIABLE = "PYXQUEUE_SEAL_KEYS"
 EAGER_VARIABLE = "PYXQUEUE_EAGER"
+STATISTICS_VARIABLE = "PYXQUEUE_STATISTICS"
 SERIALIZER_GROUP = "pyxqueue.serializers"
 """The entry point group for serializers of other packages. An entry is a function that makes a serializer."""
 NO_LIMIT = 2**31
@@ -112,12 +113,24 @@ def lease_ms(given: Seconds | None) -> int | None:
 
 def eager_by_environment() -> bool:
     """Return whether ``PYXQUEUE_EAGER`` asks for eager mode. Raises `ConfigurationError` if it is not a truth value."""
-    text = os.environ.get(EAGER_VARIABLE, "")
+    return _switch(EAGER_VARIABLE, default=False)
+
+
+def statistics_by_environment() -> bool:
+    """Return whether ``PYXQUEUE_STATISTICS`` lets workers count what becomes of tasks, as they do if it is not set.
+    Raises `ConfigurationError` if it is not a truth value."""
+    return _switch(STATISTICS_VARIABLE, default=True)
+
+
+def _switch(variable: str, *, default: bool) -> bool:
+    text = os.environ.get(variable, "")
+    if not text:
+        return default
     if text.lower() in _YES:
         return True
     if text.lower() in _NO:
         return False
-    raise ConfigurationError(f"{EAGER_VARIABLE}={quoted(text)} is not a truth value: use 1 or 0")
+    raise ConfigurationError(f"{variable}={quoted(text)} is not a truth value: use 1 or 0")
 
 
 def store_options(stream_key: str | None, group: str, lease: Seconds | None, queue_size: int | None) -> StoreOptions:

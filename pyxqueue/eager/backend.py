@@ -17,14 +17,16 @@ from ..locked import CLAIMABLE, Place
 from ..model.limits import task_of
 from ..model.locks import LockTerms, Placed
 from ..model.message import Delivery, Message, Record, TaskInfo, TaskStatus
+from ..model.statistics import Statistics
 from ..model.steps import EventStatus
 from ..model.turns import Turn
 from ..options import TaskOptions
 from ..protocols import StoreOptions
 from ..ticking import Ticker
-from ..worker.events import Event, tell, watch_expired
+from ..worker.events import Event, ignore, tell, watch_expired
 from ..worker.executors import Inline
 from ..worker.serving import QueueParts
+from ..worker.tally import tally_of
 from ..worker.worker import Worker
 from .runs import Over, Run, Session, runs
 
@@ -97,7 +99,14 @@ class EagerBackend(Draining):
         self._started = False
         """Whether the plugins were told so."""
         self._ticker = Ticker(super().schedules(), queue.codec, None, partial(tell, queue.observer))
-        watch_expired(self, queue.codec.queue, partial(tell, queue.observer))
+        self._tally = tally_of(self, queue.registry, _CONSUMER, wanted=queue.statistics)
+        count = ignore if self._tally is None else self._tally.expired
+        watch_expired(self, queue.codec.queue, partial(tell, queue.observer), count=count)
+
+    def statistics(self, minutes: int) -> Statistics:
+        if self._tally is not None:
+            self._tally.send()
+        return super().statistics(minutes)
 
     def schedules(self) -> MemorySchedules:
         self.declare()
@@ -160,7 +169,9 @@ class EagerBackend(Draining):
 
         claims = _EagerClaims(self._store, self._options, run, lambda name: self._session.serves(self, name))
         executor = Inline(NoInterrupter(), self._session.coroutines)
-        parts = QueueParts(claims, queue.registry, queue.codec, observe, plugins=queue.plugins, eager=True)
+        parts = QueueParts(
+            claims, queue.registry, queue.codec, observe, plugins=queue.plugins, eager=True, tally=self._tally
+        )
         worker = Worker([parts], executor, _CONSUMER, InFlightTable())
         return worker.drain()
 

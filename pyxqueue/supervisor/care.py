@@ -14,9 +14,10 @@ from ..inflight import InFlight, InFlightTable
 from ..model.message import Record
 from ..model.presence import Order
 from ..protocols import Broker, HasPresence, HasSharedClaims
-from ..worker.events import Event, log, watch_expired
+from ..worker.events import Event, ignore, log, watch_expired
+from ..worker.tally import Tally
 from .children import Child
-from .duties import Duty, DutyLoop, Loss, PresenceDuty, QuietLook, Releaser, all_duties
+from .duties import Duty, DutyLoop, Loss, PresenceDuty, QuietLook, Releaser, StatisticsDuty, all_duties
 from .presence import Presence
 
 _NO_STORE = 0.1
@@ -44,6 +45,8 @@ class QueueAccess:
     """The name of the queue in events."""
     tasks: Sequence[str] = ()
     """The names of its tasks."""
+    tally: Callable[[Broker], Tally | None] = lambda _broker: None
+    """Makes what counts tasks that expire or crash; None if nobody wants statistics."""
 
 
 @define(eq=False)
@@ -72,13 +75,17 @@ class QueueCare:
     broker: Broker | None = field(default=None, init=False)
     _releaser: Releaser | None = field(default=None, init=False)
     _announcer: PresenceDuty | None = field(default=None, init=False)
+    _tally: Tally | None = field(default=None, init=False)
     _unreachable: bool = field(default=False, init=False)
     _next_try: float = field(default=0.0, init=False)
 
     def open(self) -> None:
         self.broker = self.access.connect()
-        watch_expired(self.broker, self.access.label, self._tell, self._of())
-        self._releaser = Releaser(self.broker, self.access.seal)
+        self._tally = tally = self.access.tally(self.broker)
+        watch_expired(
+            self.broker, self.access.label, self._tell, self._of(), ignore if tally is None else tally.expired
+        )
+        self._releaser = Releaser(self.broker, self.access.seal, tally)
 
     def step(self, tables: Sequence[InFlightTable], *, stopping: bool) -> float:
         """Do what is due, and return the seconds until this is to be called again.
@@ -131,6 +138,8 @@ class QueueCare:
             text = partial(self.presence.text, self.number, self.access.tasks)
             self._announcer = PresenceDuty(self.broker, self.presence.name, text, self.obey)
             made.append(self._announcer)
+        if self._tally is not None:
+            made.append(StatisticsDuty(self._tally))
         return DutyLoop(made, of=self._of(), rest=_REST if self.several else 0.0)
 
     def announce_again(self) -> None:
@@ -157,9 +166,9 @@ class QueueCare:
         """Have what a process had of this queue released. `charged`: what it was running, of any queue."""
         if self._releaser is not None:
             overdue = child.overdue if child.overdue is not None and child.overdue.queue == self.number else None
-            receipts = [entry.receipt for entry in charged if entry.queue == self.number]
+            own = [entry for entry in charged if entry.queue == self.number]
             had = any(entry.queue == self.number for entry in child.table.entries())
-            self._releaser.add(Loss(child.consumer, receipts, overdue, had))
+            self._releaser.add(Loss(child.consumer, own, overdue, had))
 
     def end(self) -> None:
         """Release what is left, unless the store cannot be reached, and close it."""
@@ -169,6 +178,8 @@ class QueueCare:
             if self._announcer is not None:
                 with suppress(BrokerError):  # it is forgotten by itself
                     self._announcer.leave()
+            if self._tally is not None:
+                self._tally.send()
         self.close()
 
     def close(self) -> None:

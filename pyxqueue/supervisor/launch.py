@@ -22,6 +22,7 @@ from attrs import define, frozen
 
 from ..codec import Codec
 from ..errors import ConfigurationError
+from ..ids import new_id
 from ..inflight import InFlightTable
 from ..plugin import Plugins
 from ..protocols import Broker, schedules_of
@@ -33,6 +34,7 @@ from ..worker.logs import enable_logs
 from ..worker.loop import Loop
 from ..worker.options import WorkerOptions
 from ..worker.serving import QueueParts
+from ..worker.tally import Tally, tally_of
 from ..worker.turns import EQUAL, Turns
 from ..worker.worker import Worker
 from .care import QueueAccess
@@ -76,12 +78,26 @@ class QueueSource:
     plugins: Plugins | None = None
     resources: Sequence[Resources] = ()
     """One, if the queue has resources by then."""
+    statistics: bool = False
+    """Whether to count what becomes of its tasks."""
 
     def access(self) -> QueueAccess:
         """Return what a supervisor needs of the queue."""
         observed, label = self.observer is not None, self.codec.queue
         names = [task.name for task in self.registry]
-        return QueueAccess(self.connect, self.codec.sealed, self.name, self.duties, observed, label, names)
+        about = self.connect, self.codec.sealed, self.name, self.duties, observed, label, names
+        return QueueAccess(*about, self._tally)
+
+    def _tally(self, broker: Broker) -> Tally | None:
+        """Return what counts for the supervisor."""
+        return tally_of(broker, self.registry, f"supervisor-{os.getpid()}-{new_id()}", wanted=self.statistics)
+
+    def parts(self, consumer: str) -> QueueParts:
+        """Return what a worker needs of the queue; it opens the store."""
+        broker = self.connect()
+        tally = tally_of(broker, self.registry, consumer, wanted=self.statistics)
+        about = broker, self.registry, self.codec, self.observer, self.name
+        return QueueParts(*about, self.plugins, self.resources, tally=tally)
 
     def duties(self, broker: Broker, tell: Callable[[Event], None]) -> list[Duty]:
         """Return the duties for the schedules and the limits of the queue. Raises `ConfigurationError` if the code
@@ -113,10 +129,7 @@ class WorkerParts:
 
     def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
         executor, loop = make_executors(options, [task for queue in self.queues for task in queue.registry])
-        parts = [
-            QueueParts(one.connect(), one.registry, one.codec, one.observer, one.name, one.plugins, one.resources)
-            for one in self.queues
-        ]
+        parts = [queue.parts(consumer) for queue in self.queues]
         return Worker(parts, executor, consumer, table, options.wait_ms, loop, self.turns, options.grace)
 
 

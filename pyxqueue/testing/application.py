@@ -18,6 +18,7 @@ from ..model.message import Message, TaskInfo
 from ..protocols import Inspector
 from ..worker.executors import Inline
 from ..worker.serving import QueueParts
+from ..worker.tally import tally_of
 from ..worker.worker import Worker
 
 P = ParamSpec("P")
@@ -34,7 +35,8 @@ def drain(queue: TaskQueue) -> int:
     stay delayed, soft time limits do not apply, and a task must end within the lease.
     """
     core, stores, executor, consumer = queue.core, queue.stores, Inline(NoInterrupter()), f"drain-{new_id()}"
-    parts = QueueParts(stores.backend, core.registry, core.codec, core.observer)
+    tally = tally_of(stores.backend, core.registry, consumer, wanted=core.statistics)
+    parts = QueueParts(stores.backend, core.registry, core.codec, core.observer, tally=tally)
     worker = Worker([parts], executor, consumer, InFlightTable())
     try:
         return worker.drain()

@@ -16,7 +16,7 @@ from ..errors import BrokerError, BrokerUnavailableError
 from ..model.message import Message, StartStatus
 from ..protocols import Beginning, Broker
 from .batch_sizer import MAX_BATCH
-from .events import Observer, TaskExpired, log, log_expired, tell
+from .events import Observer, TaskExpired, ignore, log, log_expired, tell
 from .jobs import Job
 
 
@@ -37,6 +37,8 @@ class Beginner:
     """Whether to wait for a store that is down. If not, the tasks are left to the end of their leases."""
     inside: Callable[[str], AbstractContextManager[None]] = lambda _role: nullcontext()
     """Enters what plugins have where the store is asked."""
+    expired: Callable[[str], None] = ignore
+    """Counts a task that has expired, by its name."""
     stopping: bool = field(default=False, init=False)
     """Whether the worker was told to stop: then it waits no longer."""
     _asked: deque[tuple[str, Future[StartStatus]]] = field(factory=deque, init=False)
@@ -107,5 +109,6 @@ class Beginner:
         if status is StartStatus.EXPIRED and isinstance(message, Message):
             event = TaskExpired(message.id, message.name, self.queue)
             log_expired(event, self.of)
+            self.expired(event.task_name)
             tell(self.observer, event)
         return False

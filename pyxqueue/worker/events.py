@@ -170,13 +170,24 @@ def log_expired(event: TaskExpired, of: str = "") -> None:
     _expiries.log(logging.INFO, "%s %s%s expired before it started", event.task_name, event.task_id, of, extra=about)
 
 
-def watch_expired(broker: Broker, queue: str, tell: Callable[[TaskExpired], None], of: str = "") -> None:
-    """Log which tasks the broker's own calls end because they expired, and tell of them."""
+def ignore(_: str) -> None:
+    """Count nothing."""
+
+
+def watch_expired(
+    broker: Broker,
+    queue: str,
+    tell: Callable[[TaskExpired], None],
+    of: str = "",
+    count: Callable[[str], None] = ignore,
+) -> None:
+    """Log which tasks the broker's own calls end because they expired, tell of them, and count them by name."""
 
     def found(expired: Sequence[Expired]) -> None:
         for one in expired:
             event = TaskExpired(one.id, one.name, queue)
             log_expired(event, of)
+            count(one.name)
             tell(event)
 
     if isinstance(broker, TellsExpired):

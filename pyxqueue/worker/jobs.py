@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from attrs import define, field
 
 from ..inflight import InFlight, InFlightTable, Slots
-from ..model.message import Delivery, Message, Progress
+from ..model.message import Delivery, Message, Outcome, Progress
 from ..registry import TaskSpec
 
 
@@ -37,14 +37,26 @@ class Job:
         message, claimed_ms = self.delivery.message, self.delivery.claimed_ms
         if not isinstance(message, Message):
             return None
-        since = max(message.due_ms, message.enqueued_ms if message.attempt == 1 else 0)
+        since = message.due_ms  # no `max` here: this is done for each task
+        if message.attempt == 1 and message.enqueued_ms > since:
+            since = message.enqueued_ms
         if since <= 0 or claimed_ms <= 0:
             return None
-        return max(0, claimed_ms - since) / 1000 + max(0.0, self.started - self.claimed)
+        before = (claimed_ms - since) / 1000 if claimed_ms > since else 0.0
+        return before + self.started - self.claimed if self.started > self.claimed else before
 
     def report(self, progress: Progress) -> None:
         self.progress = progress
         self.unsent = True
+
+
+@define(eq=False)
+class Ran:
+    """A job that has run and is not settled yet."""
+
+    job: Job
+    outcome: Outcome
+    seconds: float
 
 
 @define(eq=False)

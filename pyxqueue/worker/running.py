@@ -17,9 +17,8 @@ from .events import Observer, TaskStarted, tell
 from .execution import Enter, Execution, prepare
 from .executors import Executor
 from .inputs import InputReader
-from .jobs import Job, Jobs
+from .jobs import Job, Jobs, Ran
 from .loop_interrupts import AsyncLimit, LoopInterrupter
-from .settling import Ran
 from .steps import StepKeeper
 
 

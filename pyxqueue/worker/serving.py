@@ -17,6 +17,7 @@ from .deciding import Decider
 from .events import Observer
 from .running import Runner
 from .settling import SettlingQueue
+from .tally import Tally
 
 
 @frozen(eq=False)
@@ -35,6 +36,8 @@ class QueueParts:
     """They are closed when the process ends. One, if the queue has resources by then."""
     eager: bool = False
     """Whether a task that waits for another one lets it run meanwhile."""
+    tally: Tally | None = None
+    """Counts what becomes of its tasks; None if nobody wants statistics."""
 
 
 @define(eq=False)

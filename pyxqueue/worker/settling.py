@@ -6,25 +6,18 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from attrs import define, field
 
 from ..errors import BrokerError, BrokerUnavailableError
-from ..model.message import Done, Message, Outcome, Settlement, Verdict
+from ..model.message import Done, Message, Settlement, Verdict
 from ..protocols import Broker
 from .batch_sizer import MAX_BATCH
 from .deciding import Decider
 from .events import Observer, TaskSettled, Throttle, done, log, log_settled, tell
-from .jobs import Job, Jobs
-
-
-@define(eq=False)
-class Ran:
-    """A job that has run and is not settled yet."""
-
-    job: Job
-    outcome: Outcome
-    seconds: float
+from .jobs import Jobs, Ran
+from .tally import Tally
 
 
 @define(eq=False)
@@ -43,6 +36,8 @@ class SettlingQueue:
     """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
     of: str = ""
     """What the log adds to the id of a task: its queue, where there are several."""
+    tally: Tally | None = None
+    """Counts what is settled; None if nobody wants statistics."""
     _queue: queue.SimpleQueue[Ran | None] = field(factory=queue.SimpleQueue, init=False)
     in_place: bool = field(default=False, init=False)
     """Whether `put` settles, because waking the settling thread would take as long as the round trip. Set only while
@@ -63,8 +58,8 @@ class SettlingQueue:
         self._queue.put(None)
 
     def run(self) -> None:
-        """Settle what is put, until closed."""
-        while (first := self._queue.get()) is not None:
+        """Settle what is put, until closed; and send what was counted."""
+        while (first := self._next()) is not None:
             batch = [first]
             while len(batch) < MAX_BATCH and not self._queue.empty():
                 if (more := self._queue.get()) is None:
@@ -72,6 +67,17 @@ class SettlingQueue:
                     break
                 batch.append(more)
             self._settle(batch)
+        if self.tally is not None:
+            self.tally.send()
+
+    def _next(self) -> Ran | None:
+        """Wait for what is put next; None at the end."""
+        if (tally := self.tally) is None:
+            return self._queue.get()
+        while True:
+            tally.send_due()
+            with suppress(queue.Empty):
+                return self._queue.get(timeout=tally.left())
 
     def settle_here(self) -> int:
         """Settle all that was put, one by one, in this thread. Returns how many that were."""
@@ -125,6 +131,8 @@ class SettlingQueue:
 
     def _conclude(self, batch: Sequence[Ran], settlements: Sequence[Settlement], all_accepted: Sequence[bool]) -> None:
         """Forget what is settled, and report it."""
+        if self.tally is not None:
+            self.tally.settled(batch, settlements, all_accepted)
         quiet = self.observer is None and not done.isEnabledFor(logging.DEBUG)
         for ran, settlement, accepted in zip(batch, settlements, all_accepted, strict=True):
             self.jobs.remove(ran.job)

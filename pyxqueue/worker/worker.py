@@ -31,7 +31,7 @@ from .beginning import Beginner
 from .claiming import Claimer
 from .deciding import Decider
 from .dispatching import Dispatcher
-from .events import log, tell, watch_expired
+from .events import ignore, log, tell, watch_expired
 from .executors import Executor
 from .inputs import InputReader
 from .interrupts import Watched
@@ -103,10 +103,12 @@ class Worker:
         decider = Decider(parts.codec, consumer, chance)
         alone = len(self.parts) == 1
         of = "" if alone else f" of {parts.name}"
-        settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff, of)
+        expired = ignore if parts.tally is None else parts.tally.expired
+        settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff, of, parts.tally)
         told = parts.observer, parts.codec.queue
-        beginner = Beginner(parts.broker, consumer, *told, self._backoff, of, patient=alone, inside=inside)
-        watch_expired(parts.broker, parts.codec.queue, partial(tell, parts.observer), of)
+        asked = parts.broker, consumer, *told, self._backoff, of
+        beginner = Beginner(*asked, patient=alone, inside=inside, expired=expired)
+        watch_expired(parts.broker, parts.codec.queue, partial(tell, parts.observer), of, expired)
         inputs = InputReader(cast("Results", parts.broker), parts.codec)  # only a backend has flows
         served = () if parts.eager else [each.codec.queue for each in self.parts]
         keeper = StepKeeper(parts.broker, parts.codec, lambda: beginner.stopping, self._backoff, served)
@@ -177,9 +179,13 @@ class Worker:
             for queue in self._queues:
                 queue.broker.maintain(MAX_BATCH)
             if not self._claimer.claim(1, 0):
-                return ran
+                break
             for queue in self._queues:
                 ran += queue.settling.settle_here()
+        for parts in self.parts:
+            if parts.tally is not None and not parts.eager:
+                parts.tally.send()
+        return ran
 
     def _in_role(self, role: str, body: Callable[[], None]) -> Callable[[], None]:
         """Return `body` as a thread of its own runs it: inside of what plugins have for the role. Functions that this

@@ -77,6 +77,10 @@ def test_everything_works(server: Server, url: str, tmp_path: Path) -> None:
         ]  # fmt: skip
         assert [run(url, *command).exit_code for command in commands] == [0] * len(commands)
         assert "server: " in run(url, "info").stdout
+    assert {one.name: one.ended["success"] for one in queue.admin.statistics().totals} == {
+        "jobs.add": 1,
+        "jobs.fail": 0,
+    }
     waiting = add.with_options(delay=60)(4)
 
     for command in (

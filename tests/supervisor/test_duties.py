@@ -477,7 +477,8 @@ def test_a_refused_release_keeps_no_other_back(
     duties = DutyLoop([releaser], monotonic=time)
     broker.unreleasable["first"] = BrokerError("no")
     for consumer in ("first", "second"):
-        releaser.add(Loss(consumer, ["ran"], None, in_flight=True))
+        ran = InFlight(0, 0, "one", "ran", attempt=1, fence=1, running=True, waiting=False, retry_delay_ms=-1)
+        releaser.add(Loss(consumer, [ran], None, in_flight=True))
 
     duties.step([])
     duties.step([])

@@ -23,6 +23,7 @@ from pyxqueue.worker.executors import Executor, Inline, Threads
 from pyxqueue.worker.interrupts import ThreadInterrupter
 from pyxqueue.worker.loop import Loop
 from pyxqueue.worker.serving import QueueParts
+from pyxqueue.worker.tally import Tally
 from pyxqueue.worker.worker import Worker
 
 
@@ -82,12 +83,13 @@ class Bench:
         observed: bool = True,
         *,
         plugins: Sequence[Plugin] = (),
+        tally: Tally | None = None,
     ) -> Worker:
         broker = broker or self.broker
         executor = executor or Inline(ThreadInterrupter())
         observer = (observer or self.events.append) if observed else None
         hooks = Plugins(plugins) if plugins else None
-        parts = QueueParts(broker, self.registry, self.codec, observer, plugins=hooks)
+        parts = QueueParts(broker, self.registry, self.codec, observer, plugins=hooks, tally=tally)
         return Worker([parts], executor, "me", self.table, loop=loop, chance=lambda: 0.0)
 
     def threaded(self, threads: int, broker: Broker | None = None) -> Worker:

@@ -12,9 +12,19 @@ from .maintenance import Maintenance
 from .presence import PresenceDuty
 from .quiet import QuietLook
 from .releaser import Loss, Releaser
+from .statistics import StatisticsDuty
 from .stuck import StuckReturner
 
-__all__ = ["Duty", "DutyLoop", "Loss", "PresenceDuty", "QuietLook", "Releaser", "all_duties"]
+__all__ = [
+    "Duty",
+    "DutyLoop",
+    "Loss",
+    "PresenceDuty",
+    "QuietLook",
+    "Releaser",
+    "StatisticsDuty",
+    "all_duties",
+]
 
 
 def all_duties(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import cast
 
 from attrs import define, field, frozen
 
 from ...errors import BrokerError, BrokerUnavailableError
 from ...inflight import InFlight, InFlightTable
-from ...model.message import Fail, Failure, Record, Retry, Settlement, TaskStatus
-from ...protocols import Broker
+from ...model.message import Fail, Failure, Message, Record, Retry, Settlement, TaskStatus
+from ...protocols import Broker, Inspector
 from ...worker.events import log
+from ...worker.tally import Tally
 
 
 @frozen
@@ -18,8 +21,8 @@ class Loss:
     """What a dead process had in flight, to be released."""
 
     consumer: str
-    started: list[str]
-    """The receipts of the messages that are charged with a crash."""
+    charged: Sequence[InFlight]
+    """What is charged with a crash."""
     overdue: InFlight | None
     """The task beyond its hard time limit for which the process was killed."""
     in_flight: bool
@@ -33,6 +36,8 @@ class Releaser:
     broker: Broker
     seal: Callable[[Record], Record]
     """Signs the record of a task that was killed, where the queue has a seal."""
+    tally: Tally | None = None
+    """Counts what crashed; None if nobody wants statistics."""
     refusal = "messages of dead processes could not be released; they are claimed again when their lease ends"
     retry_after = 0.0
     _losses: list[Loss] = field(factory=list, init=False)
@@ -46,8 +51,9 @@ class Releaser:
             loss = self._losses[0]
             try:
                 if loss.overdue is not None:
-                    self.broker.settle([_over_time(loss.overdue, loss.consumer, self.seal)])
-                self.broker.release(loss.consumer, loss.started)
+                    self._settle(loss.overdue, loss.consumer)
+                self.broker.release(loss.consumer, [entry.receipt for entry in loss.charged])
+                self._count("crashed", loss.charged)
             except BrokerUnavailableError as error:
                 if not self._told:
                     log.warning("the messages of %s could not be released yet, trying again: %s", loss.consumer, error)
@@ -62,6 +68,23 @@ class Releaser:
                     )
             del self._losses[0]
             self._told = False
+
+    def _settle(self, overdue: InFlight, consumer: str) -> None:
+        settlement = _over_time(overdue, consumer, self.seal)
+        if all(self.broker.settle([settlement])):
+            self._count("retry" if isinstance(settlement.verdict, Retry) else "failure", [overdue])
+
+    def _count(self, outcome: str, entries: Sequence[InFlight]) -> None:
+        """Count by name. The table does not have the names, so the store is asked."""
+        if self.tally is None or not entries:
+            return
+        names = {entry.task_id: "" for entry in entries}
+        with suppress(BrokerError):  # then they are counted all the same
+            for info in cast("Inspector", self.broker).show(list(names)):
+                if info is not None and isinstance(info.message, Message):
+                    names[info.id] = info.message.name
+        for name in names.values():
+            self.tally.count(outcome, name)
 
 
 def _over_time(entry: InFlight, consumer: str, seal: Callable[[Record], Record]) -> Settlement:
