@@ -19,7 +19,7 @@ from .target import target_options
 COMMANDS = (
     "worker", "child", "info", "tasks", "task", "flow", "failed", "retry", "cancel", "delete", "purge", "pause",
     "resume", "limits", "groups", "remove-group", "move", "schedule", "health", "doctor", "dashboard",
-    "drain", "stop",
+    "drain", "stop", "metrics",
 )  # fmt: skip
 """Each has a module of its name in `commands`, which is imported when the command is used: a program has one, and
 starting workers must not wait for the others."""
