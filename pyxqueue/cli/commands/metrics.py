@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -115,7 +115,6 @@ class MetricsServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: MetricsServer
     timeout = _PATIENCE
 
     def do_GET(self) -> None:
@@ -125,12 +124,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404, "the metrics are at /metrics")
             return
         encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-        body = encode(self.server.registry)
+        body = encode(cast("MetricsServer", self.server).registry)
         self.send_response(200)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *_: Any) -> None:  # noqa: A002 - its name there
         """Write no line for each request."""
