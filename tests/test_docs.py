@@ -191,7 +191,7 @@ CHANGING = {
     r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[.,]\d{3}(\+00:00)?": "TIME",
     r"(?<![\w-])5[\w-]{17}(?![\w-])": "ID",
     r"\b(supervisor|worker-\d+-) ?\d+": r"\1PID",
-    r"\bon [0-9a-f]{12}\b": "on HOST",
+    r"\bon [\w.-]+, group\b": "on HOST, group",
     r"[\d,.]+ (ms|s|min)\b": "DURATION",
     r"[\d,]+ bytes": "SIZE",
     " +": " ",
