@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..client.views import BatchResult, TaskPage
+from ..client.views import BatchResult
 from ..model.message import TaskInfo
 from ..printable import LONGEST_LINE, printable
 
@@ -31,15 +31,19 @@ def page_options(command: Decorated) -> Decorated:
     """Add the options ``--limit`` and ``--after``."""
     after = click.option("--after", default="", metavar="CURSOR", help="Continue the list after this cursor.")
     limit = click.option(
-        "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many tasks, newest first."
+        "--limit",
+        type=click.IntRange(min=1),
+        default=50,
+        show_default=True,
+        help="How many are listed.",
     )
     return limit(after(command))
 
 
-def print_more(page: TaskPage) -> None:
+def print_more(following: str) -> None:
     """Print the cursor of the next page, if there is one, to stderr, so that stdout contains the list only."""
-    if page.next:
-        say(f"... and more: --after {shlex.quote(page.next)}", err=True)
+    if following:
+        say(f"... and more: --after {shlex.quote(following)}", err=True)
 
 
 def say(line: str = "", *, err: bool = False) -> None:
@@ -106,16 +110,16 @@ def progress_text(info: TaskInfo) -> str:
     return f"{done} {progress.message}".rstrip()
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask the user to confirm a deletion, unless the command line has ``--yes``."""
+def confirm(question: str, *, yes: bool, err: bool = False) -> None:
+    """Ask the user to confirm a change, unless the command line has ``--yes``. `err`: ask on stderr."""
     if not yes:
-        click.confirm(printable(question), abort=True)
+        click.confirm(printable(question), abort=True, err=err)
 
 
 def print_result(result: BatchResult, participle: str) -> None:
     """Print how many tasks were changed, and why the others were not; if there are any, exit with code 1."""
     if result.done or not result.refused:
-        say(f"{participle}: {result.done}")
+        say(f"{participle}: {result.done:,}")
     for refusal in result.refused.values():
         say(str(refusal), err=True)
     if result.refused:
@@ -127,6 +131,15 @@ def duration(ms: int) -> str:
     for size, unit in _UNITS:
         if ms >= size:
             return f"{ms / size:.1f} {unit}"
+    return f"{ms} ms"
+
+
+def age(ms: int) -> str:
+    """Return a duration in the largest unit that fits, short: ``33 s``, ``1.5 h``, ``47 min``."""
+    for size, unit in _UNITS:
+        if ms >= size:
+            exact = ms >= 10 * size or size == 1_000
+            return f"{ms // size} {unit}" if exact else f"{ms / size:.1f}".removesuffix(".0") + f" {unit}"
     return f"{ms} ms"
 
 

@@ -22,11 +22,11 @@ def claim(queue: TaskQueue, task_id: str) -> Delivery:
     return delivery
 
 
-def fail(queue: TaskQueue, *ids: str) -> None:
+def fail(queue: TaskQueue, *ids: str, error: str = "ValueError") -> None:
     for task_id in ids:
-        error = Failure("ValueError", f"no {task_id}", "Traceback: in jobs.py")
-        record = Record(task_id, TaskStatus.FAILURE, error=error, worker=WORKER)
-        _settle(queue, task_id, Fail(f"ValueError: no {task_id}"), record)
+        failure = Failure(error, f"no {task_id}", "Traceback: in jobs.py")
+        record = Record(task_id, TaskStatus.FAILURE, error=failure, worker=WORKER)
+        _settle(queue, task_id, Fail(f"{error}: no {task_id}"), record)
 
 
 def succeed(queue: TaskQueue, *ids: str) -> None:

@@ -36,3 +36,22 @@ def test_cancelling_keeps_the_history_of_the_app(queue: TaskQueue, command: Comm
         command("cancel", "r1")
 
         assert client.xlen(history) == 11_001
+
+
+def test_tasks_of_a_place_are_cancelled(queue: TaskQueue, command: Command) -> None:
+    """Those that fit the options, after a question; others stay."""
+    enqueue(queue, "r1", "r2")
+    enqueue(queue, "d1", delay=3600)
+
+    result = command("cancel", "--place", "ready", "--name", "jobs.*", answer="y\n")
+
+    assert "cancel 2 ready tasks? [y/N]: " in result.stdout
+    assert states(queue, "r1", "r2", "d1") == ["CANCELLED", "CANCELLED", "PENDING"]
+
+
+def test_options_without_a_place_are_refused(command: Command) -> None:
+    """Otherwise a forgotten option would cancel tasks that are not meant."""
+    result = command("cancel", "--name", "jobs.*")
+
+    assert result.exit_code == 2
+    assert "--place is missing" in result.stderr

@@ -51,3 +51,13 @@ def test_the_answer_yes_deletes(queue: TaskQueue, command: Command) -> None:
 
     assert f"Of {queue.stream_key}, group cg, delete 1 failed?" in result.stdout
     assert states(queue, "f1") == [None]
+
+
+def test_tasks_of_a_place_are_deleted(queue: TaskQueue, command: Command) -> None:
+    """Those that fit the options; ids beside a place are refused."""
+    fail(queue, "f1", error="TypeError")
+    fail(queue, "f2")
+
+    assert command("delete", "f1", "--place", "failed").exit_code == 2
+    assert command("delete", "--place", "failed", "--error", "TypeError", "--yes").stdout == "deleted: 1\n"
+    assert states(queue, "f1", "f2") == [None, "FAILURE"]

@@ -11,13 +11,20 @@ from .conftest import Command
 from .jobs import fail
 
 
-def test_a_failure_has_one_short_line(queue: TaskQueue, command: Command) -> None:
-    """The reason is cut, because it may be long; `task` and the JSON have all of it."""
-    fail(queue, "f" * 60)
+def ids(shown: str) -> list[str]:
+    """The ids in a list: each has a line of its own below the reason."""
+    return [line.split()[0] for line in shown.splitlines()[1::2]]
 
-    shown = command("failed").stdout
 
-    assert f"ValueError: no {'f' * 60}" in shown
+def test_a_failure_has_two_short_lines(queue: TaskQueue, command: Command) -> None:
+    """The reason is cut, because it may be long; `task` and the JSON have all of it. The id is whole."""
+    fail(queue, "f" * 64)
+
+    reason, task_id = command("failed").stdout.splitlines()
+
+    assert "ago  jobs.add  ValueError: no fff" in reason
+    assert len(reason) == 80
+    assert task_id.split() == ["f" * 64]
 
 
 def test_failed_tasks_are_listed(queue: TaskQueue, command: Command) -> None:
@@ -38,10 +45,10 @@ def test_a_list_that_was_cut_says_so(queue: TaskQueue, command: Command) -> None
 
     result = command("failed", "--limit", "2")
 
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["id", "f3", "f2"]
+    assert ids(result.stdout) == ["f3", "f2"]
     assert result.stderr.startswith("... and more: --after ")
     rest = command("failed", "--after", shlex.split(result.stderr)[-1])
-    assert ([line.split()[0] for line in rest.stdout.splitlines()], rest.stderr) == (["id", "f1"], "")
+    assert (ids(rest.stdout), rest.stderr) == (["f1"], "")
 
 
 def test_json_that_was_cut_says_so(queue: TaskQueue, command: Command) -> None:
@@ -52,3 +59,31 @@ def test_json_that_was_cut_says_so(queue: TaskQueue, command: Command) -> None:
 
     assert [row["id"] for row in json.loads(result.stdout)] == ["f2"]
     assert result.stderr.startswith("... and more: --after ")
+
+
+def test_failures_are_counted_by_kind(queue: TaskQueue, command: Command) -> None:
+    """By task and type of error, each with an example, and with the command that retries the largest group."""
+    fail(queue, "f1", "f2", error="TypeError")
+    fail(queue, "f3")
+
+    shown = command("failed", "--by", "kind").stdout.splitlines()
+    groups = json.loads(command("failed", "--by", "kind", "--json").stdout)["groups"]
+
+    assert shown[1].split()[:4] == ["2", "jobs.add", "TypeError:", "no"]
+    assert shown[2].endswith("such as f2")
+    assert shown[3].split()[:3] == ["1", "jobs.add", "ValueError:"]
+    assert shown[-1] == "pyxqueue retry --name jobs.add --error TypeError retries the first kind"
+    assert [(one["name"], one["error"], one["count"]) for one in groups] == [
+        ("jobs.add", "TypeError", 2),
+        ("jobs.add", "ValueError", 1),
+    ]
+
+
+def test_failures_of_one_kind_are_listed(queue: TaskQueue, command: Command) -> None:
+    """The options choose among the failed tasks."""
+    fail(queue, "f1", error="TypeError")
+    fail(queue, "f2")
+
+    assert ids(command("failed", "--error", "TypeError").stdout) == ["f1"]
+    assert ids(command("failed", "--text", "NO F2", "--newer", "1h").stdout) == ["f2"]
+    assert command("failed", "--name", "other.*").stdout == "no failed task fits\n"

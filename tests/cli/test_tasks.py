@@ -115,6 +115,36 @@ def test_a_cursor_of_another_list_is_refused(queue: TaskQueue, command: Command)
     assert "nonsense" in result.stderr
 
 
+def test_tasks_of_a_place_are_in_its_order(queue: TaskQueue, command: Command) -> None:
+    """Ready tasks: the next to run first."""
+    enqueue(queue, "r1", "r2", "r3")
+    enqueue(queue, "d1", delay=3600)
+
+    assert ids(command, "--place", "ready") == ["r1", "r2", "r3"]
+    assert ids(command, "--place", "delayed") == ["d1"]
+
+
+def test_tasks_are_found_in_every_place(queue: TaskQueue, command: Command) -> None:
+    """By a pattern, a text, an age, or an error; each task is on one page, also where a place ends a page."""
+    fail(queue, "f1", error="TypeError")
+    succeed(queue, "s1")
+    claim(queue, "h1")
+    enqueue(queue, "r1", "r2")
+    enqueue(queue, "d1", delay=3600)
+    queue.stores.backend.enqueue([Message("other", "mail.send")])
+
+    found = ids(command, "--name", "jobs.*")
+    assert found == ["h1", "r1", "r2", "d1", "f1", "s1"]
+    for limit in "1", "2", "3":
+        paged = list(pages(command, "--name", "jobs.*", "--limit", limit))
+        assert [one for page in paged for one in page] == found
+    assert ids(command, "--text", "MAIL") == ["other"]
+    assert ids(command, "--error", "TypeError") == ["f1"]
+    assert ids(command, "--older", "1h") == []
+    assert ids(command, "--newer", "1h", "--state", "success") == ["s1"]
+    assert command("tasks", "--newer", "1h", "--after", "nowhere/1").exit_code == 2
+
+
 @pytest.mark.parametrize("junk", ["\x1b[2J\x07", "x" * 100_000, "9" * 5_000, "\udcff", '{"live": "(0-0"}'])
 @pytest.mark.parametrize("store", ["server", "sqlite:///q.db"])
 def test_text_that_is_not_a_cursor_is_refused(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 import msgspec
 
 from ...client import admin
+from ...client.admin import Admin, Place, Where
 from ...model.message import TaskInfo, TaskStatus
+from ..filters import place_option, where_given, where_options
 from ..output import (
-    duration,
+    age,
     json_option,
     moment,
     page_options,
@@ -23,6 +26,18 @@ from ..output import (
 )
 from ..target import Target, module_argument, pass_target, target_options
 
+_WAITING = (Place.READY, Place.DELAYED, Place.BLOCKED, Place.DEPENDENT)
+_PLACES: Mapping[str | None, Sequence[Place]] = {
+    None: (Place.IN_FLIGHT, *_WAITING, Place.FAILED, Place.HISTORY),
+    "PENDING": _WAITING,
+    "RETRY": _WAITING,
+    "STARTED": (Place.IN_FLIGHT,),
+    "FAILURE": (Place.FAILED, Place.HISTORY),
+    "SUCCESS": (Place.HISTORY,),
+    "CANCELLED": (Place.HISTORY,),
+}
+"""Where the tasks of each state are."""
+
 
 @click.command()
 @module_argument
@@ -31,33 +46,75 @@ from ..target import Target, module_argument, pass_target, target_options
     type=click.Choice([state.name for state in TaskStatus], case_sensitive=False),
     help="Only tasks in this state.",
 )
-@click.option("--name", help="Only tasks of this name.")
+@place_option(tuple(Place), "Only tasks in this place, in its order.")
+@where_options
 @page_options
 @target_options
 @json_option
 @pass_target
-def tasks(target: Target, /, *, state: str | None, name: str | None, limit: int, after: str, as_json: bool) -> None:
-    """List tasks by state and name, the newest first, one page at a time."""
-    page = target.existing().admin.tasks(state, name=name, after=after, limit=limit)
+def tasks(target: Target, /, *, state: str | None, place: str | None, limit: int, after: str, as_json: bool) -> None:
+    """List tasks by state, place, name, age and text.
+
+    They come one page at a time, the newest first, or in the order of --place: ready tasks the next to run first,
+    delayed ones the next to be due.
+    """
+    where, found_in = where_given(), target.existing().admin
+    if place is None and _is_plain(where):
+        plain = found_in.tasks(state, name=where.name if where else None, after=after, limit=limit)
+        found, following, looked_at = plain.tasks, plain.next, f"the newest {admin.SCAN_LIMIT:,}"
+    else:
+        places = _PLACES[state] if place is None else [Place(place)]
+        found, following = _by_place(found_in, places, state, where, after=after, limit=limit)
+        looked_at = "those looked at"
     if as_json:
-        print_json({"tasks": [_facts(info) for info in page.tasks], "next": page.next or None})
+        print_json({"tasks": [_facts(info) for info in found], "next": following or None})
         return
+    if found:
+        _print_tasks(found)
+    else:
+        say("no matching tasks" + (f" among {looked_at}" if following else ""))
+    print_more(following)
+
+
+def _is_plain(where: Where | None) -> bool:
+    """Whether only tasks of one name are wanted, or all."""
+    return where is None or (where.name is not None and "*" not in where.name and where == Where(name=where.name))
+
+
+def _by_place(
+    queue: Admin, places: Sequence[Place], state: str | None, where: Where | None, *, after: str, limit: int
+) -> tuple[list[TaskInfo], str]:
+    """Return a page of the tasks that fit, one place after the other, and its cursor, which begins with the place."""
+    name, _, cursor = after.partition("/")
+    if after and name not in places:
+        raise click.UsageError(f"--after {after!r} is not a cursor of this list")
+    left = places[places.index(Place(name)) :] if after else places
+    found: list[TaskInfo] = []
+    for number, place in enumerate(left):
+        page = queue.list(place, where=where, after="" if number else cursor, limit=limit - len(found))
+        found += [one.info for one in page.tasks if state in (None, one.info.status.name)]
+        if page.next:
+            return found, f"{place}/{page.next}"
+        if len(found) == limit:
+            following = left[number + 1 :]
+            return found, f"{following[0]}/" if following else ""
+    return found, ""
+
+
+def _print_tasks(found: Sequence[TaskInfo]) -> None:
     now = round(time.time() * 1000)
     rows = [
         [
             info.id,
             info.readable.name if info.readable else "?",
             info.status.name,
-            duration(max(0, now - info.updated_ms)),
-            progress_text(info),
+            age(max(0, now - info.updated_ms)),
+            info.reason.partition("\n")[0] or progress_text(info),
         ]
-        for info in page.tasks
+        for info in found
     ]
-    if rows:
-        print_table(["id", "task", "state", "for", "progress"], rows, {"task", "progress"})
-    else:
-        say("no matching tasks" + (f" among the newest {admin.SCAN_LIMIT:,}" if page.next else ""))
-    print_more(page)
+    last = "error" if any(info.reason for info in found) else "progress"
+    print_table(["id", "task", "state", "for", last], rows, {"task", last})
 
 
 def _facts(info: TaskInfo) -> dict[str, Any]:
@@ -73,4 +130,5 @@ def _facts(info: TaskInfo) -> dict[str, Any]:
         "updated": moment(info.updated_ms),
         "worker": info.worker or None,
         "progress": msgspec.to_builtins(info.progress),
+        "error": info.reason.partition("\n")[0] or None,
     }
