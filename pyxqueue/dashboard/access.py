@@ -8,6 +8,7 @@ import binascii
 import enum
 import hmac
 import inspect
+import ipaddress
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -158,6 +159,15 @@ def host_of(text: str) -> str:
     return _PORT.sub("", text.strip().lower()).rstrip(".")
 
 
+def is_address(host: str) -> bool:
+    """Return whether a host is an address, which nobody but its owner can make lead elsewhere."""
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
 @frozen
 class Login:
     """Names and passwords. A program may send a password alone, as a Bearer token."""
@@ -228,7 +238,7 @@ class Standalone:
 
     app: ASGIApp
     hosts: Sequence[str]
-    """The names by which it may be called; empty: any."""
+    """The names by which it may be called, beside any address."""
     login: Login | None = None
     penalty: float = 0.5
     """How long a wrong password takes, in seconds."""
@@ -242,7 +252,8 @@ class Standalone:
 
     async def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        if self.hosts and host_of(headers.get("host", "")) not in self.hosts:
+        host = host_of(headers.get("host", ""))
+        if host not in self.hosts and not is_address(host):
             return PlainTextResponse("This dashboard does not have this name: allow it with --host NAME.\n", 421)
         if self.login is None or scope["path"].removeprefix(scope.get("root_path", "")) in _OPEN:
             return None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ..client.explaining import explain
 from ..client.finding import FailurePage, Where
 from ..client.flow_view import FlowView, flow_view
+from ..client.limits import paused_tasks
 from ..client.queue import TaskQueue
 from ..client.views import WorkerInfo
 from ..clock import wall_clock
@@ -29,6 +31,7 @@ from ..model.message import Message, Record, TaskInfo, TaskStatus
 from ..model.places import Listed, Place
 from ..model.rates import PREFIX
 from ..printable import quoted
+from ..protocols import HasPlaces, Pausing
 from .redacting import MAX_TEXT, Redact, Redactor, Shown, binary, unpacked
 from .values import (
     NOTHING,
@@ -64,8 +67,9 @@ ROWS, MAX_ROWS = 50, 200
 """How many rows a list has, and how many it may have."""
 FAILURES = 2_000
 """How many failed tasks are looked at for their groups."""
-_SOME = 512
+_SOME = 50
 _FEWER = 5
+_KEPT = 60.0
 _RUNS = 3
 _FEW = 10
 _NODES = 200
@@ -82,39 +86,49 @@ class Reading:
     """Reads for pages; `redact` is that of the dashboard."""
 
     redact: Redact | None = None
+    _leases: dict[int, tuple[float, int]] = field(factory=dict, init=False)
+
+    def _longest(self, queue: TaskQueue) -> int:
+        """For how many ms a worker that lives may not have used the store: two leases, which are read once a minute."""
+        now = time.monotonic()
+        read_at, lease = self._leases.get(id(queue), (0.0, 0))
+        if not lease or now - read_at > _KEPT:
+            lease = queue.stores.backend.lease_ms()
+            self._leases[id(queue)] = now, lease
+        return 2 * lease
 
     def overview(self, queues: Sequence[TaskQueue]) -> Overview:
         """Return all groups in numbers. A queue that cannot be read is a row that says why; raises
         `BrokerUnavailableError` if no store can be reached."""
         rows: list[GroupRow] = []
         down: BrokerUnavailableError | None = None
-        store: Mapping[str, str] = {}
         for queue in queues:
             try:
-                row, facts = _row_and_facts(queue, minutes=60, workers=True)
-                store = store or facts
+                row = self.full_row(queue)
             except PyxqueueError as error:
                 down = error if isinstance(error, BrokerUnavailableError) else down
                 row = GroupRow(queue.stream_key, queue.consumer_group, None, error=line(Redactor(), str(error)))
             rows.append(row)
         if down is not None and all(row.depth is None for row in rows):
             raise down
-        return Overview(wall_clock(), rows, store)
+        return Overview(wall_clock(), rows, {})
 
     def row(self, queue: TaskQueue) -> GroupRow:
         """Return one group in numbers, without its workers and statistics."""
-        return _row_and_facts(queue)[0]
+        return row_of_group(queue)
 
     def full_row(self, queue: TaskQueue) -> GroupRow:
-        return _row_and_facts(queue, minutes=60, workers=True)[0]
+        workers, longest = queue.admin.workers(tasks=0), self._longest(queue)
+        return row_of_group(queue, minutes=60, workers=workers, longest=longest)
 
     def group(self, queue: TaskQueue) -> GroupView:
         """Return one group with its first workers and its most frequent failures."""
-        row, missing = self.full_row(queue), NOTHING
+        workers, longest = queue.admin.workers(tasks=0), self._longest(queue)
+        row, missing = row_of_group(queue, minutes=60, workers=workers, longest=longest), NOTHING
         found: FailurePage | None = None
         if row.depth is None or row.depth.failed:
             found, missing = tried("failures", lambda: queue.admin.failures(_SOME))
-        first = worker_page(queue, limit=_FEW).workers
+        first = worker_page(queue, workers, longest, limit=_FEW, named=False).workers
         return GroupView(wall_clock(), row, first, failure_rows(found)[:_FEWER], missing)
 
     def tasks(self, queue: TaskQueue, place: Place, filters: Filters, *, raw: bool = True) -> TaskList:
@@ -122,9 +136,10 @@ class Reading:
         one could guess a secret letter by letter."""
         where, limit = where_of(filters), bounded(filters.limit, ROWS, MAX_ROWS)
         row = self.row(queue)
-        page, missing = tried("tasks", lambda: queue.admin.list(place, where=where, after=filters.after, limit=limit))
-        if page is None:
-            return TaskList(wall_clock(), row, place, (), filters, "", 0, missing)
+        if not isinstance(backend := queue.stores.backend, HasPlaces):
+            why = f"{type(backend).__name__} does not list the tasks of a place: `pyxqueue tasks` lists them by state"
+            return TaskList(wall_clock(), row, place, (), filters, "", 0, {"tasks": why})
+        page = queue.admin.list(place, where=where, after=filters.after, limit=limit)
         rows = [self._listed(queue, one) for one in page.tasks]
         if filters.text and not raw:
             rows = [one for one in rows if _shows(one, filters.text)]
@@ -163,7 +178,8 @@ class Reading:
         groups = []
         for queue in queues:
             try:
-                groups.append(worker_page(queue, after, limit))
+                every, longest = queue.admin.workers(tasks=0), self._longest(queue)
+                groups.append(worker_page(queue, every, longest, after, limit))
             except BrokerUnavailableError:
                 if len(queues) == 1:
                     raise
@@ -300,49 +316,54 @@ def line(redactor: Redactor, text: str, limit: int = _LINE) -> str:
 # Groups and workers
 
 
-def _row_and_facts(queue: TaskQueue, *, minutes: int = 0, workers: bool = False) -> tuple[GroupRow, Mapping[str, str]]:
-    info = queue.admin.info()
-    live = [one for one in queue.admin.workers(tasks=0) if alive(queue, one)] if workers else None
+def row_of_group(
+    queue: TaskQueue, *, minutes: int = 0, workers: Sequence[WorkerInfo] | None = None, longest: int = 0
+) -> GroupRow:
+    """Return a group in numbers. `minutes`: with statistics of so many minutes. `longest`: for how many ms a worker
+    that lives may not have used the store."""
+    backend = queue.stores.backend
     statistics = tried("statistics", lambda: queue.admin.statistics(minutes))[0] if minutes else None
-    row = GroupRow(
+    live = None if workers is None else [one for one in workers if one.idle_ms <= longest]
+    return GroupRow(
         queue=queue.stream_key,
         group=queue.consumer_group,
-        depth=info.depth,
-        paused=info.paused,
-        paused_tasks=info.paused_tasks,
+        depth=backend.depth(),
+        paused=isinstance(backend, Pausing) and backend.is_paused(),
+        paused_tasks=paused_tasks(backend),
         workers=None if live is None else len(live),
         busy=None if live is None else sum(bool(one.in_flight) for one in live),
         statistics=statistics,
     )
-    return row, info.store
 
 
-def alive(queue: TaskQueue, worker: WorkerInfo) -> bool:
-    """Whether a worker has used the store within two leases."""
-    return worker.idle_ms <= 2 * queue.stores.backend.lease_ms()
-
-
-def worker_page(queue: TaskQueue, after: str = "", limit: int = 50) -> GroupWorkers:
-    """Return the workers of a group in the order of their names, those behind the name `after`."""
-    every = queue.admin.workers(tasks=0)
+def worker_page(
+    queue: TaskQueue, every: Sequence[WorkerInfo], longest: int, after: str = "", limit: int = 50, *, named: bool = True
+) -> GroupWorkers:
+    """Return the first workers of a group behind the name `after`, of those that there are. `named`: with the names and
+    the progress of what they run, which takes a request."""
     behind = [one for one in every if one.name > after]
-    chosen, lease = behind[:limit], queue.stores.backend.lease_ms()
+    chosen = behind[:limit]
     ids = [task_id for one in chosen for task_id in one.in_flight[:_RUNS]]
-    runs = {info.id: _run(info) for info in queue.stores.backend.show(ids) if info is not None} if ids else {}
-    rows = [_worker(queue, one, runs, alive=one.idle_ms <= 2 * lease) for one in chosen]
+    runs = {
+        run.id: RunRow(run.id, "", run.since_ms, None)
+        for one in chosen
+        for run in (one.facts.runs if one.facts else ())
+    }
+    if ids and named:
+        runs = {info.id: _run(info) for info in queue.stores.backend.show(ids) if info is not None}
+    rows = [_worker(queue, one, runs, alive=one.idle_ms <= longest) for one in chosen]
     following = chosen[-1].name if len(behind) > limit else ""
     return GroupWorkers(queue.stream_key, queue.consumer_group, rows, len(every), following)
 
 
 def _worker(queue: TaskQueue, worker: WorkerInfo, runs: Mapping[str, RunRow], *, alive: bool) -> WorkerRow:
     first = [runs[task_id] for task_id in worker.in_flight[:_RUNS] if task_id in runs]
-    facts: Any = getattr(worker, "facts", None)
-    host = getattr(worker, "host", "") or ("" if worker.node is None else f"{worker.node:012x}")
+    facts = worker.facts
     return WorkerRow(
         name=worker.name,
         queue=queue.stream_key,
         group=queue.consumer_group,
-        host=host,
+        host=worker.host,
         pid=worker.pid,
         idle_ms=worker.idle_ms,
         in_flight=len(worker.in_flight),
@@ -420,7 +441,7 @@ def _waits_for(info: TaskInfo) -> str:
 
 
 def ran_ms(record: Record | None) -> int:
-    return getattr(record, "ran_ms", 0)
+    return record.ran_ms if record else 0
 
 
 def call_of(queue: TaskQueue, redactor: Redactor, info: TaskInfo, limit: int = MAX_TEXT) -> tuple[Sequence[Shown], str]:

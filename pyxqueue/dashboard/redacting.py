@@ -22,6 +22,7 @@ HIDDEN = "•••"
 """Stands for a secret."""
 MAX_TEXT = 65_536
 """The longest text of one value, in characters."""
+_NAME = 200
 _DEEPEST = 50
 _FEWEST = 4
 """A secret of fewer characters is not looked for in other texts."""
@@ -97,7 +98,8 @@ class Redactor:
 
     def value(self, name: str, value: Any, limit: int = MAX_TEXT) -> Shown:
         """Return a value with this name as text."""
-        if is_secret(name):
+        name, secret = self.text(name, _NAME), is_secret(name)
+        if secret:
             self._note(value)
             return Shown(name, HIDDEN, redacted=True)
         pieces, length = [], 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -26,10 +27,17 @@ class StoreThreads:
     patience: float = 1.0
     _pool: ThreadPoolExecutor | None = field(default=None, init=False)
     _pid: int = field(default=0, init=False)
+    _running: int = field(default=0, init=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+
+    @property
+    def running(self) -> int:
+        """How many calls run now."""
+        return self._running
 
     async def run(self, work: Callable[[], T]) -> T:
         """Return what `work` returns. Raises `BusyError` if no thread was free in time; then it does not run."""
-        future = self._threads().submit(contextvars.copy_context().run, work)
+        future = self._threads().submit(contextvars.copy_context().run, self._counted, work)
         waiting = asyncio.wrap_future(future)
         try:
             done, _ = await asyncio.wait([waiting], timeout=self.patience)
@@ -39,6 +47,15 @@ class StoreThreads:
         except asyncio.CancelledError:
             future.cancel()
             raise
+
+    def _counted(self, work: Callable[[], T]) -> T:
+        with self._lock:
+            self._running += 1
+        try:
+            return work()
+        finally:
+            with self._lock:
+                self._running -= 1
 
     def close(self) -> None:
         if self._pool is not None and self._pid == os.getpid():

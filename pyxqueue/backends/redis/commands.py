@@ -621,14 +621,13 @@ def change_schedule(stream_key: str, groups: Groups, change: ScheduleChange) -> 
     return Command("schedule", [*keys, *last], args, parse)
 
 
-def depth(keys: GroupKeys) -> Command[tuple[list[int], dict[str, str]]]:
-    """The counts as the script has them, and up to where each live stream was handed out, by its place."""
+def depth(keys: GroupKeys) -> Command[list[int]]:
+    """The counts as the script has them."""
 
-    def parse(reply: Any) -> tuple[list[int], dict[str, str]]:
+    def parse(reply: Any) -> list[int]:
         if reply == b"GROUPS":
             raise StaleGroups("a priority class is new")
-        texts = iter([text.decode() for text in reply[8:]])
-        return reply[:8], dict(zip(texts, texts, strict=True))
+        return list(map(int, reply))
 
     return Command("depth", [*keys.own, keys.meta], [keys.group, _numbers(keys.classes)], parse)
 

@@ -19,7 +19,7 @@ from ...printable import quoted
 from . import commands
 from .keys import LIVE, QUEUE_PATTERN, GroupKeys, live_of, meta
 from .places import held_by, page
-from .reading import LAST_ENTRY, entry_fence, entry_ms, message_in, pairs, task_info
+from .reading import entry_fence, message_in, pairs, task_info
 from .registration import Registration, flags
 from .results import look
 from .steps import Steps, call
@@ -255,34 +255,19 @@ class RedisInspector:
                 return "snapshots only: a crash loses what came after the last one, set appendonly yes"
 
     def depth(self) -> Depth:
-        registration = self._registration
-        counts, handed_out = registration.do(commands.depth)
-        entries, in_flight, delayed, failed, history, blocked, dependent, due = counts
-        streams = registration.keys.places
+        counts = self._registration.do(commands.depth)
+        entries, in_flight, delayed, failed, history, blocked, dependent, due, oldest = counts
         return Depth(
             ready=entries - in_flight,
             in_flight=in_flight,
             delayed=delayed,
             failed=failed,
             history=history,
-            oldest_ms=max(self._age_of_first(streams[place], last) for place, last in handed_out.items()),
+            oldest_ms=max(0, oldest),
             blocked=blocked,
             dependent=dependent,
             due=due,
         )
-
-    def _age_of_first(self, stream: str, last: str) -> int:
-        """The ms for which the first message of a live stream after `last`, which was handed out, has been ready."""
-        if last == LAST_ENTRY:
-            return 0
-        first = self._session.execute("XRANGE", stream, f"({last}", "+", "COUNT", 1)
-        if not first:
-            return 0
-        seconds, micros = self._near("TIME")
-        fields = pairs(first[0][1])
-        since = fields.get(b"_since") or fields.get(b"enqueued", b"")
-        put_at = int(since) if since.isdigit() and len(since) < 16 else entry_ms(first[0][0])
-        return max(0, int(seconds) * 1000 + int(micros) // 1000 - put_at)
 
     def _near(self, *args: str) -> Any:
         """Run a command that has no key, on the server that has the queue."""

@@ -1,0 +1,114 @@
+"""Stores that are down, tasks that go away, and stores that cannot do everything."""
+
+from __future__ import annotations
+
+from starlette.testclient import TestClient
+
+from pyxqueue import TaskQueue, TaskStatus
+from pyxqueue.dashboard import Access, Dashboard
+from pyxqueue.dashboard.site import link
+from pyxqueue.model.message import Fail, Failure, Record, Settlement
+from pyxqueue.testing.servers import Server
+
+from ..conftest import kinds_to_test
+from .conftest import SAME_SITE, Visitor
+
+NAMES = {"queue": "mail", "group": "cg"}
+
+
+def test_a_store_that_is_down_gives_a_calm_page() -> None:
+    """It is 503 with a reason, no traceback and no password; and the page is back with the store."""
+    with Server(kinds_to_test()[0]) as server:
+        url = server.url.replace("redis://", "redis://:hunter22@") if server.url.startswith("redis") else server.url
+        queue = TaskQueue(server.url, stream_key="mail")
+        client = TestClient(Dashboard(queue, access=Access.READ))
+        assert client.get("/").status_code == client.get("/readyz").status_code == 200
+    for path in ("/", "/q/mail/cg", "/t/mail/cg/x", "/api/v1/queues", "/readyz", "/workers"):
+        answer = client.get(path)
+        assert answer.status_code == 503, path
+        assert "Traceback" not in answer.text
+        assert "hunter22" not in answer.text
+        assert answer.headers["retry-after"]
+    assert client.get("/livez").status_code == 200
+    assert url
+    queue.close()
+
+
+def test_a_task_that_goes_between_the_list_and_the_click(queue: TaskQueue, visitor: Visitor) -> None:
+    """Its page is 404 and says so."""
+    handle = queue.task(name="send")(print)(1)
+    client = visitor()
+    listed = client.get(link("", "tasks", place="ready", **NAMES)).text
+    queue.admin.delete(handle.task_id)
+
+    answer = client.get(link("", "task", id=handle.task_id, **NAMES))
+
+    assert handle.task_id in listed
+    assert answer.status_code == 404
+    assert "no longer there" in answer.text
+
+
+def test_a_cursor_of_another_place_is_refused(visitor: Visitor) -> None:
+    """Parameters come from anybody."""
+    for query in ({"after": "nonsense"}, {"older": "soon"}, {"newer": "-1"}):
+        assert visitor().get(link("", "tasks", place="history", **NAMES, **query)).status_code == 400
+    for query in ({"limit": "1000000000000000000000"}, {"limit": "-5"}, {"limit": "x"}):
+        assert visitor().get(link("", "tasks", place="history", **NAMES, **query)).status_code == 200
+    assert visitor().get(link("", "statistics", period="100 years", **NAMES)).status_code == 200
+
+
+def test_a_visitor_without_raw_cannot_guess_a_secret(queue: TaskQueue, visitor: Visitor) -> None:
+    """A text is found in what the visitor can see, not in what is hidden."""
+
+    def send(user: str, password: str) -> None: ...
+
+    queue.task(name="send")(send)("ann", "hunter22")
+    path = {text: link("", "tasks", place="ready", text=text, **NAMES) for text in ("ann", "hunter22")}
+
+    reader, owner = visitor(Access.READ), visitor(Access.ALL)
+
+    found = {text: (">send<" in reader.get(path[text]).text, ">send<" in owner.get(path[text]).text) for text in path}
+    assert found == {"ann": (True, True), "hunter22": (False, True)}
+
+
+def test_all_that_fit_are_retried(queue: TaskQueue, visitor: Visitor) -> None:
+    """A filter selects them, and the visitor says to be sure."""
+    backend = queue.stores.backend
+    task = queue.task(name="send")(print)
+    ids = [task(number).task_id for number in range(3)]
+    for number, one in enumerate(backend.claim("w", 3, 0)):
+        error = Failure("KeyError" if number else "ValueError", "no")
+        backend.settle([Settlement(one.receipt, Fail("no"), Record(one.message.id, TaskStatus.FAILURE, error=error))])
+    form = {"all": "1", "place": "failed", "error": "KeyError", "sure": "1"}
+
+    answer = visitor().post("/api/v1/queues/mail/cg/do/retry", json=form)
+
+    assert answer.json() == {"done": 2, "refused": 0, "reasons": [], "left": False}
+    assert [queue.admin.task(one).state for one in ids] == [TaskStatus.FAILURE, TaskStatus.PENDING, TaskStatus.PENDING]
+
+
+def test_an_eager_queue_has_pages(visitor: Visitor) -> None:
+    """What its store cannot do is said on them."""
+    queue = TaskQueue(stream_key="mail", eager=True)
+    client = TestClient(Dashboard(queue, access=Access.ALL), headers=SAME_SITE)
+
+    for route in ("group", "failures", "statistics", "schedules", "limits", "flows"):
+        assert client.get(link("", route, **NAMES)).status_code == 200, route
+    assert client.get(link("", "tasks", place="ready", **NAMES)).status_code == 200
+
+
+def test_a_store_of_others_has_pages(tmp_path: object) -> None:
+    """A backend without the optional protocols gets pages that say what is not available."""
+    queue = TaskQueue(f"files://{tmp_path}", stream_key="mail")
+    client = TestClient(Dashboard(queue, access=Access.ALL), headers=SAME_SITE)
+
+    missing = {}
+    for route in ("group", "failures", "statistics", "schedules", "limits", "flows"):
+        answer = client.get(link("", route, **NAMES))
+        assert answer.status_code == 200, route
+        missing[route] = "does not" in answer.text or "cannot" in answer.text
+    assert missing["statistics"]
+    assert missing["limits"]
+    assert "does not list" in client.get(link("", "tasks", place="ready", **NAMES)).text
+    assert client.post("/q/mail/cg/do/pause", data={}, follow_redirects=False).status_code == 400
+    queue.close()
