@@ -1,51 +1,418 @@
-"""The pages: functions from values to what a template needs."""
+"""The pages: functions from values to what a template needs. They know no web framework."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import msgspec
+from markupsafe import Markup
+from msgspec import Struct
 
+from ..model.message import Depth, Progress, TaskStatus
+from ..model.places import Place
+from ..model.statistics import BOUNDS, Histogram, Slice, Statistics, TaskCounts
+from . import charts
+from .charts import Bar, Node
+from .formatting import ago, moment, ms, number, rate, seconds, share
 from .site import Page, Site
-from .values import ErrorView, Overview, TaskView
+from .values import (
+    ErrorView,
+    FailureView,
+    FlowGraph,
+    FlowsView,
+    GroupRow,
+    GroupView,
+    LimitsView,
+    Overview,
+    SchedulesView,
+    StatisticsView,
+    TaskList,
+    TaskView,
+    WorkersView,
+)
+
+_BAD = ("failure", "crashed")
+_ENDED = ("success", "failure", "cancelled", "expired")
+_RECENT = 5
+"""The minutes from which the rate is made."""
+PLACES: Mapping[Place, str] = {
+    Place.READY: "Ready",
+    Place.IN_FLIGHT: "In flight",
+    Place.DELAYED: "Delayed",
+    Place.BLOCKED: "Blocked",
+    Place.DEPENDENT: "Dependent",
+    Place.FAILED: "Failed",
+    Place.HISTORY: "History",
+}
+_SEEN = ("ready", "in_flight", "delayed", "blocked", "dependent", "failed", "history")
+_ACTS: Mapping[Place, Sequence[tuple[str, str]]] = {
+    Place.READY: (("cancel", "Cancel"), ("delete", "Delete")),
+    Place.IN_FLIGHT: (("cancel", "Cancel"),),
+    Place.DELAYED: (("cancel", "Cancel"), ("delete", "Delete")),
+    Place.BLOCKED: (("cancel", "Cancel"), ("delete", "Delete")),
+    Place.DEPENDENT: (("cancel", "Cancel"), ("delete", "Delete")),
+    Place.FAILED: (("retry", "Retry"), ("delete", "Delete")),
+    Place.HISTORY: (("delete", "Delete"),),
+}
+STATES: Mapping[TaskStatus, tuple[str, str]] = {
+    TaskStatus.PENDING: ("waits", "Waiting"),
+    TaskStatus.STARTED: ("runs", "Running"),
+    TaskStatus.RETRY: ("waits", "Waits to retry"),
+    TaskStatus.FAILURE: ("failed", "Failed"),
+    TaskStatus.SUCCESS: ("done", "Succeeded"),
+    TaskStatus.CANCELLED: ("gone", "Cancelled"),
+}
+"""The class and the word of each state."""
 
 
-def _plain(title: str) -> Callable[[Site, Any], Page]:
-    def page(site: Site, view: Any) -> Page:  # noqa: ARG001 - as all pages are called
-        return Page("page.html", {"view": msgspec.to_builtins(view, str_keys=True)}, title)
+class Tile(Struct, frozen=True):
+    """A number in a row of numbers."""
 
-    return page
+    name: str
+    text: str
+    href: str
+    live: str
+    tone: str = ""
 
 
-overview = _plain("Overview")
-group = _plain("Group")
-tasks = _plain("Tasks")
-task = _plain("Task")
-failures = _plain("Failures")
-workers = _plain("Workers")
-statistics = _plain("Statistics")
-schedules = _plain("Schedules")
-limits = _plain("Limits")
-flows = _plain("Flows")
-flow = _plain("Flow")
+class Card(Struct, frozen=True):
+    """A group on the overview."""
+
+    row: GroupRow
+    alarm: str
+    tiles: Sequence[Tile]
+    chart: Markup | None
+    rate: str
+    failed_share: str
+
+
+def overview(site: Site, view: Overview) -> Page:
+    cards = [_card(site, row) for row in view.groups]
+    context = {"view": view, "cards": cards, "alarms": sum(bool(card.alarm) for card in cards)}
+    return Page("overview.html", context, "All queues")
+
+
+def group(site: Site, view: GroupView) -> Page:
+    context = _of(site, view.row) | {"view": view, "card": _card(site, view.row)}
+    return Page("group.html", context, view.row.queue)
+
+
+def tasks(site: Site, view: TaskList) -> Page:
+    acts = [one for one in _ACTS[view.place] if one[0] in site.may]
+    filtered = any((view.filters.name, view.filters.error, view.filters.text, view.filters.older, view.filters.newer))
+    context = _of(site, view.row) | {
+        "view": view,
+        "place": view.place,
+        "acts": acts,
+        "filtered": filtered,
+        "states": STATES,
+        "count": _count(view.row.depth, view.place),
+    }
+    return Page("tasks.html", context, PLACES[view.place])
+
+
+def task(site: Site, view: TaskView) -> Page:
+    kind, word = STATES[view.row.status]
+    ended = view.row.status.ended
+    waits = view.place in (Place.READY, Place.DELAYED, Place.BLOCKED, Place.DEPENDENT)
+    acts = [("retry", "Retry")] if view.row.status is TaskStatus.FAILURE else []
+    acts += [("retry", "Run again")] if view.row.status in (TaskStatus.SUCCESS, TaskStatus.CANCELLED) else []
+    acts += [] if ended else [("cancel", "Cancel")]
+    acts += [("delete", "Delete")] if ended or waits else []
+    context = {
+        "view": view,
+        "kind": kind,
+        "word": word,
+        "acts": [one for one in acts if one[0] in site.may],
+        "timeline": timeline(view),
+        "chart": _spans(view),
+        "bar": _percent(view.row.progress),
+        "reasons": view.reasons if waits else (),
+        "place_name": PLACES[Place(view.place)] if view.place else "",
+        "queue": view.queue,
+        "group": view.group,
+        "tabs": (),
+    }
+    return Page("task.html", context, view.row.name or "A task that cannot be read")
+
+
+def failures(site: Site, view: FailureView) -> Page:
+    return Page("failures.html", _of(site, view.row) | {"view": view}, "Failures by kind")
+
+
+def workers(site: Site, view: WorkersView) -> Page:  # noqa: ARG001 - as all pages are called
+    hosts: dict[str, int] = {}
+    for each in view.groups:
+        for worker in each.workers:
+            hosts[worker.host or "an unknown host"] = hosts.get(worker.host or "an unknown host", 0) + 1
+    context = {"view": view, "hosts": hosts, "percent": _percent, "tabs": ()}
+    return Page("workers.html", context, "Workers")
+
+
+def statistics(site: Site, view: StatisticsView) -> Page:
+    found = view.statistics
+    recent = sorted(found.recent, key=lambda one: -sum(one.ended.values())) if found else []
+    context = _of(site, view.row) | {
+        "view": view,
+        "rows": [_measures(one) for one in recent],
+        "chart": None if found is None else charts.bars(_columns(found.slices), 960, 90, "tasks that ended, by time"),
+        "run": _histogram(recent, run=True),
+        "wait": _histogram(recent, run=False),
+        "periods": ("1h", "8h", "72h"),
+    }
+    return Page("statistics.html", context, "Statistics")
+
+
+def schedules(site: Site, view: SchedulesView) -> Page:
+    return Page("schedules.html", _of(site, view.row) | {"view": view}, "Schedules")
+
+
+def flows(site: Site, view: FlowsView) -> Page:
+    return Page("flows.html", _of(site, view.row) | {"view": view}, "Flows")
+
+
+def flow(site: Site, view: FlowGraph) -> Page:
+    nodes = [
+        Node(
+            one.id,
+            (one.name or one.id, _node_text(one.status, one.count, one.states)),
+            STATES[one.status][0] if one.status else "many",
+            site.url("task", queue=view.row.queue, group=view.row.group, id=one.id) if one.status else "",
+            one.before,
+        )
+        for one in view.nodes
+    ]
+    context = _of(site, view.row) | {
+        "view": view,
+        "chart": charts.graph(nodes, f"the tasks of the flow {view.id}"),
+        "states": STATES,
+    }
+    return Page("flow.html", context, "Flow")
+
+
+def limits(site: Site, view: LimitsView) -> Page:
+    return Page("limits.html", _of(site, view.row) | {"view": view}, "Limits and pauses")
 
 
 def error(site: Site, view: ErrorView) -> Page:  # noqa: ARG001 - as all pages are called
-    return Page("page.html", {"view": {"text": view.text}}, view.title)
+    return Page("error.html", {"view": view}, view.title)
 
 
 def live_overview(view: Overview) -> Mapping[str, str]:
     """Return what open pages show of the groups, by key."""
     return {
-        f"{row.queue}/{row.group}/{place}": f"{getattr(row.depth, place):,}"
+        f"{row.queue}/{row.group}/{name}": text
         for row in view.groups
-        if row.depth
-        for place in ("ready", "in_flight", "delayed", "failed")
+        if row.depth is not None
+        for name, text in _numbers(row, row.depth).items()
     }
 
 
 def live_task(view: TaskView) -> Mapping[str, str]:
     """Return what an open page shows of a task, by key."""
     progress = view.row.progress
-    return {"status": view.row.status.name, "progress": f"{progress.done:g}" if progress else ""}
+    percent = _percent(progress)
+    return {
+        "status": STATES[view.row.status][1],
+        "progress": progress_text(progress),
+        "bar": "" if percent is None else f"{percent:.0f}",
+    }
+
+
+def progress_text(progress: Progress | None) -> str:
+    """Return how far a task is, in words."""
+    if progress is None:
+        return ""
+    done = f"{progress.done:g}" if progress.total is None else f"{progress.done:g} of {progress.total:g}"
+    return f"{done} {progress.message}".strip()
+
+
+def timeline(view: TaskView) -> Sequence[tuple[str, int, str]]:
+    """Return what has happened to a task: words, when (ms), and a detail; in order."""
+    row = view.row
+    found = [("enqueued", row.enqueued_ms, f"by task {view.parent}" if view.parent else "")]
+    if row.due_ms > row.enqueued_ms:
+        found.append(("due", row.due_ms, ""))
+    found += [
+        (f"attempt {one.attempt} ended", one.when_ms, f"{one.type}: {one.text} · {one.worker}") for one in view.attempts
+    ]
+    if row.ended_ms and row.ran_ms:
+        found.append((f"attempt {row.attempt} began", row.ended_ms - row.ran_ms, row.worker))
+    elif row.started_ms:
+        found.append((f"attempt {row.attempt} was claimed", row.started_ms, row.worker))
+    if row.ended_ms:
+        found.append((STATES[row.status][1].lower(), row.ended_ms, f"after {ms(row.ran_ms)}" if row.ran_ms else ""))
+    return sorted((one for one in found if one[1]), key=lambda one: max(one[1], row.enqueued_ms))
+
+
+def _card(site: Site, row: GroupRow) -> Card:
+    depth = row.depth
+    if depth is None:
+        return Card(row, "", (), None, "", "")
+    texts = _numbers(row, depth)
+    names = {"queue": row.queue, "group": row.group}
+    tiles = [
+        Tile(
+            PLACES[place],
+            texts[place.value],
+            site.url("tasks", **names, place=place.value),
+            f"{row.queue}/{row.group}/{place.value}",
+            "bad" if place is Place.FAILED and depth.failed else "",
+        )
+        for place in Place
+        if place in (Place.READY, Place.IN_FLIGHT, Place.DELAYED, Place.FAILED, Place.HISTORY) or _count(depth, place)
+    ]
+    found = row.statistics
+    ended, bad = _sums(found.slices if found else ())
+    return Card(
+        row,
+        _alarm(row, depth),
+        tiles,
+        None if found is None else charts.bars(_columns(found.slices[-60:]), label="tasks that ended in each minute"),
+        texts["rate"],
+        "" if not ended else share(bad, ended),
+    )
+
+
+def _alarm(row: GroupRow, depth: Depth) -> str:
+    """Return what is wrong with a group, in one line; empty if nothing is."""
+    waiting = depth.ready + depth.due
+    if waiting and row.workers == 0:
+        return f"{number(waiting)} {'task waits' if waiting == 1 else 'tasks wait'}, and no worker lives"
+    if waiting and row.paused:
+        return f"paused, and {number(waiting)} wait"
+    if depth.ready and depth.oldest_ms > 60_000 and row.workers and row.busy == row.workers:
+        return f"every worker is busy, and a task has waited for {ms(depth.oldest_ms)}"
+    return ""
+
+
+def _numbers(row: GroupRow, depth: Depth) -> dict[str, str]:
+    """Return what is shown of a group in numbers, by name."""
+    slices = row.statistics.slices[-_RECENT - 1 : -1] if row.statistics else ()
+    ended, _ = _sums(slices)
+    span = sum(one.length_ms for one in slices) / 1000
+    return {
+        **{place: number(getattr(depth, place)) for place in _SEEN},
+        "oldest": ms(depth.oldest_ms) if depth.oldest_ms else "",
+        "workers": number(row.workers),
+        "busy": number(row.busy),
+        "rate": rate(ended / span) if span else "",
+    }
+
+
+def _count(depth: Depth | None, place: Place) -> int | None:
+    return None if depth is None else int(getattr(depth, place.value))
+
+
+def _sums(slices: Sequence[Slice]) -> tuple[int, int]:
+    """Return how many tasks ended, and how many of them badly."""
+    counts = [one.ended for each in slices for one in each.tasks]
+    return (
+        sum(ended.get(outcome, 0) for ended in counts for outcome in _ENDED),
+        sum(ended.get(outcome, 0) for ended in counts for outcome in _BAD),
+    )
+
+
+def _columns(slices: Sequence[Slice]) -> list[Bar]:
+    columns = []
+    for one in slices:
+        ended, bad = _sums([one])
+        when = moment(one.start_ms)[:16].replace("T", " ")
+        columns.append(Bar(max(0, ended - bad), bad, f"{when} UTC: {number(ended)} ended, {number(bad)} badly"))
+    return columns
+
+
+class Measures(Struct, frozen=True):
+    """What the statistics say of the tasks of one name."""
+
+    name: str
+    ended: int
+    failed: int
+    retried: int
+    share: str
+    run: tuple[str, str]
+    wait: tuple[str, str]
+
+
+def _measures(one: TaskCounts) -> Measures:
+    ended = sum(one.ended.get(outcome, 0) for outcome in _ENDED)
+    bad = sum(one.ended.get(outcome, 0) for outcome in _BAD)
+    return Measures(
+        one.name,
+        ended,
+        bad,
+        one.ended.get("retry", 0),
+        share(bad, ended),
+        (seconds(one.run.quantile(0.5)), seconds(one.run.quantile(0.95))),
+        (seconds(one.wait.quantile(0.5)), seconds(one.wait.quantile(0.95))),
+    )
+
+
+def _histogram(tasks: Sequence[TaskCounts], *, run: bool) -> Markup | None:
+    found = [one.run if run else one.wait for one in tasks]
+    counts = [sum(each) for each in zip(*(one.counts for one in found or [Histogram()]), strict=True)]
+    if not any(counts):
+        return None
+    names = [f"≤ {seconds(bound)}" for bound in BOUNDS] + [f"> {seconds(BOUNDS[-1])}"]
+    return charts.histogram(counts, names, label="how long runs took" if run else "how long tasks were ready")
+
+
+def _spans(view: TaskView) -> Markup | None:
+    """The time in which a task waited and ran, on one line."""
+    row = view.row
+    begin = row.enqueued_ms
+    end = row.ended_ms or view.now_ms
+    if not begin or end <= begin:
+        return None
+    whole = end - begin
+
+    def at(when: int) -> float:
+        return min(1.0, max(0.0, (when - begin) / whole))
+
+    began = row.ended_ms - row.ran_ms if row.ended_ms and row.ran_ms else row.started_ms
+    last = max([one.when_ms for one in view.attempts], default=0)
+    due = max(row.due_ms, begin)
+    parts = [("late", at(begin), at(due), f"not due for {ms(due - begin)}")] if due > begin and not last else []
+    parts += [
+        ("bad", at(one.when_ms) - 0.004, at(one.when_ms), f"attempt {one.attempt}: {one.type}") for one in view.attempts
+    ]
+    ready = max(due, last)
+    if began and began > ready:
+        parts.append(("wait", at(ready), at(began), f"waited {ms(began - ready)}"))
+    elif not began:
+        parts.append(("wait", at(ready), 1.0, f"waits since {ago(ready, view.now_ms)}"))
+    if began:
+        kind = "run" if not row.ended_ms else STATES[row.status][0]
+        parts.append((kind, at(began), at(end), f"ran for {ms(end - began)}"))
+    return charts.spans(parts)
+
+
+def _percent(progress: Progress | None) -> float | None:
+    """Return how far a task is, from 0 to 100; None if that is not known."""
+    if progress is None or not progress.total or progress.total < 0:
+        return None
+    return min(100.0, max(0.0, 100 * progress.done / progress.total))
+
+
+def _node_text(status: TaskStatus | None, count: int, states: Mapping[str, int]) -> str:
+    if status is not None:
+        return STATES[status][1]
+    return f"{number(count)} tasks: " + ", ".join(f"{number(each)} {name.lower()}" for name, each in states.items())
+
+
+def _of(site: Site, row: GroupRow) -> dict[str, object]:
+    """Return what every page of a group needs: its names and its tabs."""
+    names = {"queue": row.queue, "group": row.group}
+    depth = row.depth
+    tabs = [("group", "Group", site.url("group", **names), "", "")]
+    for place, name in PLACES.items():
+        count = _count(depth, place)
+        if place in (Place.BLOCKED, Place.DEPENDENT) and not count and not site.here.split("?")[0].endswith(place):
+            continue
+        url = site.url("tasks", **names, place=place.value)
+        tabs.append((f"tasks/{place.value}", name, url, number(count), f"{row.queue}/{row.group}/{place.value}"))
+    for route, name in (
+        ("failures", "By kind"), ("statistics", "Statistics"), ("schedules", "Schedules"), ("flows", "Flows"),
+        ("limits", "Limits"),
+    ):  # fmt: skip
+        tabs.append((route, name, site.url(route, **names), "", ""))
+    return {**names, "tabs": tabs, "statistics_known": isinstance(row.statistics, Statistics)}

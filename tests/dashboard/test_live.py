@@ -176,7 +176,7 @@ def test_the_stream_of_a_task_ends_with_it(queue: TaskQueue) -> None:
     found = asyncio.run(watch())
 
     assert found[-1].startswith("event: end")
-    assert "CANCELLED" in "".join(found)
+    assert "Cancelled" in "".join(found)
 
 
 def test_the_stream_of_the_overview_has_numbers(queue: TaskQueue) -> None:

@@ -34,7 +34,8 @@ def test_below_a_path(queue: TaskQueue, path: str) -> None:
     inside = {one for one in links(answer.text) if not one.startswith("#")}
     assert inside
     assert [one for one in inside if not one.startswith("/a/b/")] == []
-    assert {client.get(one).status_code for one in inside} == {200}
+    pages = [one for one in inside if "/do/" not in one and not one.endswith("/find")]  # those are of forms
+    assert {client.get(one).status_code for one in pages} == {200}
 
 
 @pytest.mark.parametrize("root", ["/a/b", "/a/b/"])
