@@ -66,7 +66,7 @@ class TaskDetails:
             failure=_failure(info, codec),
             reason=reason(info),
             progress=info.progress or (info.record.progress if info.record else None),
-            waited=_waited(info),
+            waited=waited_of(info),
             ran=info.record.ran_ms / 1000 if info.record and info.record.ran_ms else None,
             info=info,
             call_text=text,
@@ -154,7 +154,8 @@ class BatchResult(Struct, frozen=True):
     """Whether there may be more tasks that fit, of which only so many were changed."""
 
 
-def _waited(info: TaskInfo) -> float | None:
+def waited_of(info: TaskInfo) -> float | None:
+    """For how many seconds the task had been due when its last run began; None if that is not known."""
     message, record, began = info.readable, info.record, info.started_ms
     if record is not None:
         began = record.ended_ms - record.ran_ms if record.ran_ms else 0

@@ -178,7 +178,8 @@ class Login:
     def read(cls, text: str, where: str) -> Login:
         """Read lines of ``NAME:PASSWORD``. Raises `ConfigurationError`, without a password in it."""
         lines = [line.strip() for line in text.splitlines()]
-        pairs = [line.partition(":")[::2] for line in lines if line and not line.startswith("#")]
+        parts = [line.partition(":") for line in lines if line and not line.startswith("#")]
+        pairs = [(name, password) for name, _, password in parts]
         if not pairs:
             raise ConfigurationError(f"{where} has no line NAME:PASSWORD")
         for number, (name, password) in enumerate(pairs, 1):

@@ -11,7 +11,7 @@ from msgspec import Struct
 from ..client.finding import Where
 from ..client.queue import TaskQueue
 from ..client.views import BatchResult
-from ..errors import ConfigurationError, PyxqueueError
+from ..errors import ConfigurationError
 from ..ids import TaskId
 from ..model.places import Place
 from ..printable import counted, quoted
@@ -221,18 +221,14 @@ def _schedule_resume(queue: TaskQueue, form: Form) -> Done:
     return Done(1, "resumed", targets=[form.one("schedule")])
 
 
-def _order(verb: str) -> Act:
-    def order(queue: TaskQueue, form: Form) -> Done:
-        worker = form.needed("worker")
-        give = getattr(queue.admin, verb, None)
-        if give is None:
-            raise ConfigurationError("this release cannot give orders to workers")
-        names: Sequence[str] = give(worker)
-        if not names:
-            raise PyxqueueError(f"no worker has the name or the host {quoted(worker)}")
-        return Done(len(names), "ordered", targets=names)
+def _drain(queue: TaskQueue, form: Form) -> Done:
+    names = queue.admin.drain(form.needed("worker"))
+    return Done(len(names), "ordered", targets=names)
 
-    return order
+
+def _stop(queue: TaskQueue, form: Form) -> Done:
+    names = queue.admin.stop(form.needed("worker"))
+    return Done(len(names), "ordered", targets=names)
 
 
 ACTIONS: Mapping[str, tuple[Action, Act]] = {
@@ -247,7 +243,7 @@ ACTIONS: Mapping[str, tuple[Action, Act]] = {
     "schedule_run": (Action.SCHEDULE, _schedule_run),
     "schedule_pause": (Action.SCHEDULE, _schedule_pause),
     "schedule_resume": (Action.SCHEDULE, _schedule_resume),
-    "drain": (Action.DRAIN, _order("drain")),
-    "stop": (Action.STOP, _order("stop")),
+    "drain": (Action.DRAIN, _drain),
+    "stop": (Action.STOP, _stop),
 }
 """By name in the URL, the right that it needs and the function that does it."""

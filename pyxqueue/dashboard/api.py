@@ -37,7 +37,7 @@ def depth(found: Depth) -> dict[str, Any]:
         "ready": found.ready,
         "in_flight": found.in_flight,
         "delayed": found.delayed,
-        "due": getattr(found, "due", 0),
+        "due": found.due,
         "blocked": found.blocked,
         "dependent": found.dependent,
         "failed": found.failed,

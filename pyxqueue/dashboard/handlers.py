@@ -591,8 +591,22 @@ async def readyz(visit: Visit) -> Response:
     return PlainTextResponse("ok\n")
 
 
-async def metrics(_visit: Visit) -> Response:
-    raise RefusedError(404, "Metrics need the package prometheus-client.")
+async def metrics(visit: Visit) -> Response:
+    """Answer with what Prometheus reads, if its package is there."""
+    try:
+        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - it may be missing
+
+        from ..plugins.prometheus import QueueCollector  # noqa: PLC0415 - as above
+    except ModuleNotFoundError:
+        raise RefusedError(404, "Metrics need the package prometheus-client.") from None
+    queues = await visit.read(visit.services.queues.all)
+
+    def scrape() -> bytes:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(QueueCollector(list(queues.values())))
+        return generate_latest(registry)
+
+    return Response(await visit.read(scrape), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def missing(_visit: Visit) -> Response:

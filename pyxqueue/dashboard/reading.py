@@ -16,7 +16,7 @@ from ..client.finding import FailurePage, Where
 from ..client.flow_view import FlowView, flow_view
 from ..client.limits import paused_tasks
 from ..client.queue import TaskQueue
-from ..client.views import WorkerInfo
+from ..client.views import WorkerInfo, waited_of
 from ..clock import wall_clock
 from ..errors import (
     BrokerUnavailableError,
@@ -237,7 +237,7 @@ class Reading:
             failure_message=redactor.text(failure[1], MAX_TEXT),
             traceback=redactor.text(failure[2], MAX_TEXT),
             attempts=(),
-            waited=None,
+            waited=waited_of(info),
             ran=ran_ms(record) / 1000 if ran_ms(record) else None,
             reasons=[line(redactor, reason, 1_000) for reason in reasons],
             parent=message.parent if message else "",

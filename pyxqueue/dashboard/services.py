@@ -31,7 +31,7 @@ class Queues:
     """The queues of a dashboard, by queue and group."""
 
     _find: Callable[[], Iterable[TaskQueue]]
-    _changes: bool
+    changes: bool
     """Whether they may be others later."""
     _known: Mapping[tuple[str, str], TaskQueue] = field(factory=dict, init=False)
     _found_at: float = field(default=float("-inf"), init=False)
@@ -50,7 +50,7 @@ class Queues:
 
     def all(self) -> Mapping[tuple[str, str], TaskQueue]:
         """Return the queues. It may ask the store."""
-        if not self._known or (self._changes and time.monotonic() - self._found_at > _KEPT):
+        if not self._known or (self.changes and time.monotonic() - self._found_at > _KEPT):
             found = by_name(self._find())
             self._known = {name: self._known.get(name, queue) for name, queue in found.items()}
             self._found_at = time.monotonic()

@@ -112,3 +112,13 @@ def test_a_store_of_others_has_pages(tmp_path: object) -> None:
     assert "does not list" in client.get(link("", "tasks", place="ready", **NAMES)).text
     assert client.post("/q/mail/cg/do/pause", data={}, follow_redirects=False).status_code == 400
     queue.close()
+
+
+def test_metrics_are_those_of_prometheus(queue: TaskQueue, visitor: Visitor) -> None:
+    """For those who may read."""
+    queue.task(name="send")(print)(1)
+
+    answer = visitor(Access.READ).get("/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert 'pyxqueue_queue_tasks{group="cg",place="ready",queue="mail"} 1.0' in answer.text

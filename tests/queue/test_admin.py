@@ -73,12 +73,12 @@ def refusals(result: BatchResult) -> dict[str, str]:
 
 def test_each_command_has_a_method_of_its_name() -> None:
     """Except those that run tasks, `move`, which works on two stores, `schedule` and `limits`, which are objects of
-    their own, `health`, which may ask no store, and `doctor`, whose method is a verb."""
+    their own, `health`, which may ask no store, `doctor`, whose method is a verb, and those that serve others."""
     context = click.Context(main)
     commands = [command for name in COMMANDS if (command := main.get_command(context, name)) is not None]
     names = {str(command.name).replace("-", "_") for command in commands if not command.hidden}
 
-    assert names - {"worker", "move", "schedule", "limits", "health", "doctor"} == {
+    assert names - {"worker", "move", "schedule", "limits", "health", "doctor", "dashboard", "metrics"} == {
         name for name in dir(Admin) if not name.startswith("_")
     } - {
         "workers",  # shown by `info`
