@@ -42,7 +42,8 @@ class Queues:
         if isinstance(given, TaskQueue):
             given = [given]
         if callable(given):
-            return cls(given, changes=True)
+            find: Callable[[], Any] = given
+            return cls(find, changes=True)
         queues = by_name(given)
         if not queues:
             raise ConfigurationError("a dashboard needs a queue: Dashboard(queue, access=...)")
