@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import textwrap
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, TypeVar
 
 import click
 
 from ..client.views import BatchResult
-from ..model.message import TaskInfo
+from ..model.message import Progress, TaskInfo
 from ..printable import LONGEST_LINE, printable
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -46,9 +49,18 @@ def print_more(following: str) -> None:
         say(f"... and more: --after {shlex.quote(following)}", err=True)
 
 
-def say(line: str = "", *, err: bool = False) -> None:
-    """Print one line of limited length. Line breaks and control characters in it are escaped."""
-    click.echo(printable(line, LONGEST_LINE), err=err)
+def say(line: str = "", *, err: bool = False, colour: str = "") -> None:
+    """Print one line of limited length. Line breaks and control characters in it are escaped. `colour` is used on a
+    terminal only, and not if ``NO_COLOR`` is set."""
+    text = printable(line, LONGEST_LINE)
+    click.echo(click.style(text, fg=colour) if colour and not os.environ.get("NO_COLOR") else text, err=err)
+
+
+def say_wrapped(line: str, indent: str = "", *, colour: str = "") -> None:
+    """Print a text on as many lines as it needs."""
+    text = printable(line, LONGEST_LINE)
+    for part in textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False):
+        say(part, colour=colour)
 
 
 def print_json(value: Any) -> None:
@@ -69,7 +81,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], elastic: 
 
     Columns named in `elastic` are made narrower, the widest first, until the lines fit a terminal.
     """
-    lines = [list(head), *([str(cell) for cell in row] for row in rows)]
+    lines = [list(head), *([f"{cell:,}" if type(cell) is int else str(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     to_right = [all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
     stretched = [column for column, name in enumerate(head) if name in elastic]
@@ -86,15 +98,6 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], elastic: 
         say("  ".join(cells).rstrip())
 
 
-def print_some(things: Sequence[Sequence[str]], limit: int, what: str) -> None:
-    """Print the lines of the first `limit` things, and how many more there are."""
-    for lines in things[:limit]:
-        for line in lines:
-            say(line)
-    if len(things) > limit:
-        say(f"... and {len(things) - limit:,} more {what}: --json has all of them")
-
-
 def cut_front(text: str, width: int) -> str:
     """Return the last `width` characters of a text: the end of a task's name says most."""
     text = printable(text)
@@ -108,6 +111,18 @@ def progress_text(info: TaskInfo) -> str:
         return ""
     done = f"{progress.done:g}" if progress.total is None else f"{progress.done:g} of {progress.total:g}"
     return f"{done} {progress.message}".rstrip()
+
+
+def bar(progress: Progress | None, width: int = 10) -> str:
+    """Return progress as a bar with a percentage and its message; without a total as a number."""
+    if progress is None:
+        return ""
+    done, total = progress.done, progress.total
+    if not total or not isfinite(part := done / total):
+        return f"{done:g} {progress.message}".rstrip()
+    part = min(1.0, max(0.0, part))
+    full = int(part * width)
+    return f"{'█' * full}{'░' * (width - full)} {part:4.0%} {progress.message}".rstrip()
 
 
 def confirm(question: str, *, yes: bool, err: bool = False) -> None:

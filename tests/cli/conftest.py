@@ -61,8 +61,8 @@ def command(monkeypatch: pytest.MonkeyPatch, url: str, stream_key: str) -> Comma
     monkeypatch.setenv("PYXQUEUE_URL", url)
     monkeypatch.setenv("PYXQUEUE_QUEUE", stream_key)
 
-    def run(*args: str, answer: str | None = None) -> Result:
-        return CliRunner().invoke(main, args, input=answer, catch_exceptions=False, prog_name="pyxqueue")
+    def run(*args: str, answer: str | None = None, color: bool = False) -> Result:
+        return CliRunner().invoke(main, args, input=answer, catch_exceptions=False, prog_name="pyxqueue", color=color)
 
     return run
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from redis import Redis
 
 from pyxqueue import TaskQueue
+from pyxqueue.model.message import Message
 
 from .conftest import Command, Write
 from .jobs import WORKER, claim, enqueue, fail, succeed
@@ -52,7 +54,7 @@ def test_info_shows_the_tasks_of_each_worker(queue: TaskQueue, command: Command)
 
 
 def test_info_is_a_table_for_people(queue: TaskQueue, command: Command) -> None:
-    """It has the queue, a line per group, a line per worker, and a line per task that the worker runs."""
+    """It has the queue, a line per group, a line about the workers, and a line per task that runs."""
     claim(queue, "h1")
     enqueue(queue, "r1")
 
@@ -62,8 +64,10 @@ def test_info_is_a_table_for_people(queue: TaskQueue, command: Command) -> None:
     assert place.splitlines()[-1] == "eviction: noeviction"
     assert lines[0] == ["group", "ready", "in", "flight", "delayed", "failed", "history", "oldest"]
     assert lines[1][:6] == ["cg", "1", "1", "0", "0", "0"]
-    assert lines[3][:5] == ["worker-1-4242", "on", "0242ac120002,", "group", "cg,"]
-    assert lines[4][:3] == ["h1", "jobs.add", "for"]
+    assert lines[3] == ["1", "worker", "on", "1", "host:", "1", "busy"]
+    assert lines[4] == ["running", "on", "task", "for", "progress"]
+    assert lines[5][:2] == ["0242ac120002:4242", "jobs.add"]
+    assert lines[6][:7] == ["!", "1", "wait,", "every", "worker", "is", "busy,"]
 
 
 def test_info_warns_of_a_server_that_evicts_keys(queue: TaskQueue, url: str, command: Command) -> None:
@@ -120,3 +124,59 @@ def test_info_shows_the_group_that_is_asked_for(queue: TaskQueue, url: str, comm
 
     for args in (["--group", "eu", "info", "--json"], ["info", "--group", "eu", "--json"]):
         assert [group["group"] for group in json.loads(command(*args).stdout)["groups"]] == ["eu"]
+
+
+def test_info_says_in_words_that_nobody_works(queue: TaskQueue, command: Command) -> None:
+    """With the command that starts a worker."""
+    enqueue(queue, "r1")
+
+    assert command("info").stdout.splitlines()[-1] == "! nobody works here → pyxqueue worker MODULE"
+
+
+def test_info_says_what_has_failed(queue: TaskQueue, command: Command) -> None:
+    """By type of error, the most frequent first, with the command that shows more."""
+    fail(queue, "f1")
+    fail(queue, "f2", "f3", error="TypeError")
+
+    said = "! 3 failed: TypeError 2, ValueError 1 → pyxqueue failed"
+    assert command("info").stdout.splitlines()[-1] == f"{said} --by kind"
+    shown = " ".join(command("info", "--queue", queue.stream_key, "--group", "cg").stdout.split())
+    assert shown.endswith(f"{said} --queue {queue.stream_key} --group cg --by kind")
+
+
+def test_numbers_have_separators(queue: TaskQueue, command: Command) -> None:
+    """A number of five digits is read at a glance."""
+    queue.stores.backend.enqueue([Message(f"m{number}", "jobs.add") for number in range(1_200)])
+
+    assert "1,200" in command("info").stdout
+
+
+@pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_what_is_wrong_is_coloured_on_a_terminal(
+    queue: TaskQueue, command: Command, environment: dict[str, str], coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in a pipe, and not if the user says so."""
+    enqueue(queue, "r1")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    on_terminal = command("info", color=True).stdout
+    in_pipe = command("info").stdout
+
+    assert ("\x1b[31m! nobody works here" in on_terminal) is coloured
+    assert "\x1b" not in in_pipe
+
+
+def test_info_fits_a_terminal_with_many_workers(queue: TaskQueue, command: Command) -> None:
+    """However many workers and tasks there are, it shows those that have run longest."""
+    queue.stores.backend.enqueue([Message(f"m{number}", "shop." + "n" * 80) for number in range(700)])
+    for number in range(600):
+        queue.stores.backend.claim(f"worker-1-{number + 1}-0242ac{number % 30:06x}-1e9gmXli", 1, 0)
+
+    lines = command("info").stdout.splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert len(lines) < 30
+    assert "600 workers on 30 hosts: 600 busy" in lines
+    assert "... and 590 more: pyxqueue tasks --state started" in lines
+    assert any(line.startswith("! 100 wait, every worker is busy") for line in lines)

@@ -117,8 +117,8 @@ def test_a_worker_shows_what_it_runs(command: Command, store: str) -> None:
     assert [(run["id"], run["task"], run["progress"]) for run in worker["running"]] == [
         ("h1", "jobs.add", "40 of 200 rows")
     ]
-    assert "  h1  jobs.add for " in shown
-    assert ", 40 of 200 rows\n" in shown
+    assert "\n0242ac120002:4242  jobs.add  " in shown
+    assert "██░░░░░░░░  20% rows\n" in shown
     assert before is not None
     assert after is not None
     assert abs(after.started_ms - before.started_ms) < 100 < before.started_ms
@@ -135,9 +135,11 @@ def test_no_line_about_a_worker_is_longer_than_a_terminal(command: Command, stor
         lines = command("info", "--queue", "shop").stdout.split("\n\n", 1)[1].splitlines()
 
     assert max(map(len, lines)) <= 80
-    assert [line for line in lines if "more" in line] == ["  ... and 97 more"]
+    assert [line for line in lines if "more" in line] == [
+        "... and 90 more: pyxqueue tasks --queue shop --state started"
+    ]
     assert "\x1b" not in "".join(lines)
-    assert "  idle" in lines
+    assert len([line for line in lines if "n" * 20 in line]) == 10
 
 
 def test_a_long_list_of_groups_is_cut_with_a_count(command: Command, tmp_path: Path, store: str) -> None:

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 import pyxqueue.cli
 from pyxqueue import TaskQueue
 from pyxqueue.cli import main
-from pyxqueue.cli.output import duration, showable
+from pyxqueue.cli.output import age, bar, duration, showable
+from pyxqueue.model.message import Progress
 
 from .jobs import fail
 
@@ -58,3 +59,30 @@ def test_only_two_functions_print() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("click.echo", "click.secho", "print", "echo")
     ]
     assert [one.partition(":")[0] for one in found] == ["output.py"] * 2 + ["metrics.py"]
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(0, "0 ms"), (999, "999 ms"), (33_400, "33 s"), (90_000, "1.5 min"), (120_000, "2 min"), (2_820_000, "47 min")],
+)
+def test_an_age_is_short(ms: int, text: str) -> None:
+    """One decimal only where it says something."""
+    assert age(ms) == text
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        (None, ""),
+        (Progress(47, 100, "rows"), "████░░░░░░  47% rows"),
+        (Progress(3, 1), "██████████ 100%"),
+        (Progress(-3, 1), "░░░░░░░░░░   0%"),
+        (Progress(3, None, "rows"), "3 rows"),
+        (Progress(3, 0), "3"),
+        (Progress(1, float("nan")), "1"),
+        (Progress(1e300, 1e-300), "1e+300"),
+    ],
+)
+def test_progress_is_a_bar(progress: Progress | None, text: str) -> None:
+    """A task may report any numbers; without a total that can be used they are shown as they are."""
+    assert bar(progress) == text

@@ -64,9 +64,9 @@ def _print_list(found: Sequence[TaskInfo]) -> None:
     for info in found:
         facts = _facts(info)
         when = f"{age(max(0, now - info.updated_ms))} ago"
-        say(cut(f"{when:>10}  {cut_front(facts['task'], 28)}  {facts['reason']}"))
+        say(cut(f"{when:>11}  {cut_front(facts['task'], 28)}  {facts['reason']}"))
         attempts = f"  attempt {facts['attempts']}" if facts["attempts"] > 1 else ""
-        say(f"{'':10}  {info.id}{attempts}")
+        say(f"{'':11}  {info.id}{attempts}")
 
 
 def _print_groups(page: FailurePage, limit: int, *, as_json: bool) -> None:

@@ -12,18 +12,19 @@ import click
 from ...client.queue import TaskQueue
 from ...client.views import QueueInfo, QueuePage, WorkerInfo
 from ...model.message import TaskInfo
-from ..output import cut, cut_front, duration, json_option, print_json, print_some, print_table, progress_text, say
+from ..looking import Look, look, paused_lines, print_running, workers_line, wrong
+from ..output import age, json_option, print_json, print_table, progress_text, say, say_wrapped
 from ..target import Target, module_argument, other_groups, pass_target, place_of, target_options
 
 _LISTED = 50
-"""The most queues, groups and workers that the text lists."""
+"""The most queues and groups that the text lists."""
 _QUEUES = 1_000
 """The most queues that the JSON lists."""
 _RUNNING = 3
-"""The most tasks that are listed for one worker."""
+"""The most tasks that are listed for one worker, and for one of several groups."""
 _PLACES = ("ready", "in_flight", "delayed", "blocked", "dependent", "failed", "history")
-_BOOT = len("-0242ac110002-1e9gmXli")
-"""How much of a worker's name says which machine and which start."""
+_LONGEST = 10
+"""The tasks that are listed for one group: those that have run longest."""
 
 
 @click.command()
@@ -44,26 +45,56 @@ def info(target: Target, as_json: bool) -> None:
             _show_store(page, place_of(any_queue), as_json=as_json)
             return
     queues = target.existing_groups()
+    if as_json:
+        _print_json(queues)
+        return
+    several = len(queues) > 1
+    seen = [look(target, queue, _RUNNING if several else _LONGEST, one_of_many=several) for queue in queues]
+    say(f"queue {queues[0].stream_key} at {place_of(queues[0])}")
+    _print_facts(seen[0].info.store)
+    _print_depths([{"group": one.info.group, **_cells(_depth(one.info))} for one in seen])
+    _print_paused({f"group {one.info.group}": one.info for one in seen})
+    for one in seen[:_LISTED]:
+        _print_work(one, f"group {one.info.group}: " if several else "")
+    for name, waiting in other_groups(queues).items():
+        say(f"other group {name}: {'?' if waiting is None else f'{waiting:,}'} waiting")
+
+
+def _print_work(seen: Look, group: str) -> None:
+    """Print the workers of a group, what has run longest, and what is wrong."""
+    say()
+    if seen.workers:
+        say_wrapped(f"{group}{workers_line(seen)}")
+        group = ""
+    if seen.running:
+        print_running(seen.running)
+        if (more := seen.in_flight - len(seen.running)) > 0:
+            say(f"... and {more:,} more: pyxqueue tasks{seen.address} --state started")
+    for line in wrong(seen):
+        say_wrapped(f"! {group}{line}", "  ", colour="yellow" if seen.workers else "red")
+
+
+def _print_json(queues: Sequence[TaskQueue]) -> None:
     infos = [queue.admin.info() for queue in queues]
     groups = [_group(queue, one) for queue, one in zip(queues, infos, strict=True)]
-    place, others, store = place_of(queues[0]), other_groups(queues), dict(infos[0].store)
-    if as_json:
-        print_json({"queue": queues[0].stream_key, "at": place, "store": store, "groups": groups, "others": others})
-        return
-    say(f"queue {queues[0].stream_key} at {place}")
-    _print_facts(store)
-    _print_depths([{"group": group["group"], **_cells(group)} for group in groups])
-    _print_paused({f"group {group['group']}": group for group in groups})
-    say()
-    workers = [_worker_lines(group["group"], worker) for group in groups for worker in group["workers"]]
-    print_some(workers or [["no workers"]], _LISTED, "workers")
-    for name, waiting in others.items():
-        say(f"other group {name}: {'?' if waiting is None else waiting} waiting")
+    print_json(
+        {
+            "queue": queues[0].stream_key,
+            "at": place_of(queues[0]),
+            "store": dict(infos[0].store),
+            "groups": groups,
+            "others": other_groups(queues),
+        }
+    )
 
 
 def _print_facts(store: Mapping[str, str]) -> None:
     for name, fact in store.items():
-        say(f"{name}: {fact}")
+        line = f"{name}: {fact}"
+        if " " in fact:
+            say_wrapped(line, "  ")
+        else:  # a path stays on one line, to be copied
+            say(line)
     say()
 
 
@@ -76,17 +107,14 @@ def _print_depths(rows: Sequence[Mapping[str, Any]]) -> None:
         say(f"... and {len(rows) - len(shown):,} more groups: --json has all of them")
 
 
-def _print_paused(groups: Mapping[str, Mapping[str, Any]]) -> None:
-    for name, group in groups.items():
-        if group["paused"]:
-            say(f"{name} is paused: no worker starts a task of it until `pyxqueue resume`")
-        for task in group["paused_tasks"]:
-            say(f"the task {task} in {name} is paused: no worker starts it until `pyxqueue resume --task {task}`")
+def _print_paused(groups: Mapping[str, QueueInfo]) -> None:
+    for line in paused_lines(groups):
+        say(line, colour="yellow")
 
 
 def _cells(group: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cells of a group's row in the table."""
-    return {**group["depth"], "oldest": duration(group["oldest_ms"]) if group["oldest_ms"] else "-"}
+    return {**group["depth"], "oldest": age(group["oldest_ms"]) if group["oldest_ms"] else "-"}
 
 
 def _show_store(page: QueuePage, place: str, *, as_json: bool) -> None:
@@ -100,7 +128,7 @@ def _show_store(page: QueuePage, place: str, *, as_json: bool) -> None:
     say(f"queues at {place}")
     _print_facts(page.store)
     _print_depths([{"queue": group["queue"], "group": group["group"], **_cells(group)} for group in groups])
-    _print_paused({f"group {group['group']} of {group['queue']}": group for group in groups})
+    _print_paused({f"group {one.group} of {one.queue}": one for one in page.queues})
     if page.more:
         say(f"... and {page.more:,} more queues: --json has them too")
     if not page.complete:
@@ -146,19 +174,3 @@ def _run(info: TaskInfo, now: int) -> dict[str, Any]:
         "for_ms": max(0, now - info.started_ms) if info.started_ms else None,
         "progress": progress_text(info) or None,
     }
-
-
-def _worker_lines(group: str, worker: Mapping[str, Any]) -> list[str]:
-    """Return the lines about a worker and the tasks it runs."""
-    name = worker["name"] if worker["node"] is None else worker["name"][:-_BOOT]
-    seen = f"last seen {duration(worker['idle_ms'])} ago"
-    host = "an unknown host" if worker["host"] is None else cut(worker["host"], 24)
-    seen += ", draining" if worker["draining"] else ""
-    lines = [cut(f"{cut(name, 24)} on {host}, group {cut(group, 16)}, {seen}")]
-    for run in worker["running"]:
-        since = "?" if run["for_ms"] is None else duration(run["for_ms"])
-        progress = f", {run['progress']}" if run["progress"] else ""
-        lines.append(cut(f"  {cut(run['id'], 32)}  {cut_front(run['task'] or '?', 20)} for {since}{progress}"))
-    if more := len(worker["in_flight"]) - len(worker["running"]):
-        lines.append(f"  ... and {more:,} more")
-    return lines if worker["in_flight"] else [*lines, "  idle"]
