@@ -14,7 +14,7 @@ from ..client.queue import TaskQueue
 from ..errors import ConfigurationError
 from ..model.message import Progress
 from ..printable import counted
-from .output import age, bar, cut, cut_front, print_table
+from .output import age, bar, cut, cut_front, table
 from .target import Target
 
 _FAILURES = 256
@@ -78,12 +78,15 @@ def look(target: Target, queue: TaskQueue, most: int, *, one_of_many: bool = Fal
             kinds = ()
     lease = queue.stores.backend.lease_ms()
     app = target.find_app()
-    module, address = ("", _address(target, queue, one_of_many=one_of_many)) if app is None else (str(app), f" {app}")
-    return Look(info, workers, _running(queue, workers, most), kinds, lease, module, address)
+    to = address(target, queue, one_of_many=one_of_many)
+    return Look(info, workers, _running(queue, workers, most), kinds, lease, str(app or ""), to)
 
 
-def _address(target: Target, queue: TaskQueue, *, one_of_many: bool) -> str:
-    """Return the options that name a group, as far as they are not in the environment."""
+def address(target: Target, queue: TaskQueue, *, one_of_many: bool = False) -> str:
+    """Return what to write in a command so that it acts on this group, with a space before it: the module, or the
+    options as far as they are not in the environment."""
+    if (app := target.find_app()) is not None:
+        return f" {shlex.quote(str(app))}"
     words = ["--queue", queue.stream_key] if "queue" in target.given else []
     words += ["--group", queue.consumer_group] if one_of_many or "group" in target.given else []
     return "".join(f" {shlex.quote(word)}" for word in words)
@@ -115,13 +118,13 @@ def where(worker: WorkerInfo) -> str:
     return f"{cut_front(worker.host, _HOST)}:{worker.pid}"
 
 
-def print_running(running: Sequence[Running]) -> None:
-    """Print a table of tasks that run."""
+def running_table(running: Sequence[Running]) -> list[str]:
+    """Return a table of tasks that run."""
     rows = [
         [one.on, cut_front(one.task, 30), "?" if one.for_ms is None else age(one.for_ms), bar(one.progress)]
         for one in running
     ]
-    print_table(["running on", "task", "for", "progress"], rows, {"running on", "task", "progress"})
+    return table(["running on", "task", "for", "progress"], rows, {"running on", "task", "progress"})
 
 
 def is_silent(worker: WorkerInfo, lease_ms: int) -> bool:

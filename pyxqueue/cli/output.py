@@ -52,8 +52,12 @@ def print_more(following: str) -> None:
 def say(line: str = "", *, err: bool = False, colour: str = "") -> None:
     """Print one line of limited length. Line breaks and control characters in it are escaped. `colour` is used on a
     terminal only, and not if ``NO_COLOR`` is set."""
-    text = printable(line, LONGEST_LINE)
-    click.echo(click.style(text, fg=colour) if colour and not os.environ.get("NO_COLOR") else text, err=err)
+    click.echo(coloured(printable(line, LONGEST_LINE), colour), err=err)
+
+
+def coloured(text: str, colour: str) -> str:
+    """Return the text with marks for its colour, unless ``NO_COLOR`` is set. Click leaves them out in a pipe."""
+    return click.style(text, fg=colour) if colour and not os.environ.get("NO_COLOR") else text
 
 
 def say_wrapped(line: str, indent: str = "", *, colour: str = "") -> None:
@@ -77,7 +81,13 @@ def cut(text: str, width: int = WIDTH) -> str:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], elastic: Collection[str] = ()) -> None:
-    """Print a table with columns as wide as their widest cell; numbers are aligned to the right.
+    """Print a table, as `table` returns it."""
+    for line in table(head, rows, elastic):
+        say(line)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], elastic: Collection[str] = ()) -> list[str]:
+    """Return the lines of a table with columns as wide as their widest cell; numbers are aligned to the right.
 
     Columns named in `elastic` are made narrower, the widest first, until the lines fit a terminal.
     """
@@ -90,12 +100,13 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], elastic: 
         if widths[widest] <= _NARROWEST:
             break
         widths[widest] -= 1
-    for line in lines:
-        cells = [
+    return [
+        "  ".join(
             cell.rjust(width) if right else cut(cell, width).ljust(width)
             for cell, width, right in zip(line, widths, to_right, strict=True)
-        ]
-        say("  ".join(cells).rstrip())
+        ).rstrip()
+        for line in lines
+    ]
 
 
 def cut_front(text: str, width: int) -> str:
@@ -106,7 +117,11 @@ def cut_front(text: str, width: int) -> str:
 
 def progress_text(info: TaskInfo) -> str:
     """Return the progress of a task as text; empty if it has not reported any."""
-    progress = info.progress or (info.record.progress if info.record else None)
+    return progress_text_of(info.progress or (info.record.progress if info.record else None))
+
+
+def progress_text_of(progress: Progress | None) -> str:
+    """Return a progress as text; empty if there is none."""
     if progress is None:
         return ""
     done = f"{progress.done:g}" if progress.total is None else f"{progress.done:g} of {progress.total:g}"

@@ -17,7 +17,7 @@ from ..urls import shown
 from .target import target_options
 
 COMMANDS = (
-    "worker", "child", "info", "tasks", "task", "flow", "failed", "retry", "cancel", "delete", "purge", "pause",
+    "worker", "child", "info", "top", "tasks", "task", "flow", "failed", "retry", "cancel", "delete", "purge", "pause",
     "resume", "limits", "groups", "remove-group", "move", "schedule", "health", "doctor", "dashboard",
     "drain", "stop", "metrics",
 )  # fmt: skip

@@ -74,6 +74,8 @@ def test_everything_works(server: Server, url: str, tmp_path: Path) -> None:
             failed.get(PATIENCE)
         commands = [
             ("info",), ("info", "--json"), ("task", done.task_id), ("failed",), ("groups",), ("tasks",),
+            ("top",), ("top", "--json"), ("failed", "--by", "kind"), ("failed", "--name", "jobs.*"),
+            ("tasks", "--name", "jobs.*"), ("tasks", "--place", "ready"),
         ]  # fmt: skip
         assert [run(url, *command).exit_code for command in commands] == [0] * len(commands)
         assert "server: " in run(url, "info").stdout
@@ -84,7 +86,7 @@ def test_everything_works(server: Server, url: str, tmp_path: Path) -> None:
     waiting = add.with_options(delay=60)(4)
 
     for command in (
-        ("retry", failed.task_id), ("cancel", failed.task_id), ("purge", "-y", "--history"),
+        ("retry", "--name", "jobs.fail", "-y"), ("cancel", failed.task_id), ("purge", "-y", "--history"),
         ("move", "--queue", "shop", url, f"sqlite:///{tmp_path}/q.db"),
         ("move", "--queue", "shop", f"sqlite:///{tmp_path}/q.db", url),
         ("cancel", waiting.task_id), ("delete", "-y", waiting.task_id), ("purge", "--failed", "-y"),

@@ -14,6 +14,7 @@ from ...client.admin import FailurePage, Place
 from ...client.queue import TaskQueue
 from ...model.message import TaskInfo
 from ..filters import where_given, where_options
+from ..looking import address
 from ..output import age, cut, cut_front, json_option, moment, page_options, print_json, print_more, say
 from ..target import Target, module_argument, pass_target, target_options
 
@@ -35,7 +36,7 @@ def failed(target: Target, *, by: str | None, limit: int, after: str, as_json: b
     if by is not None:
         if where is not None or after:
             raise click.UsageError("--by counts all failed tasks: leave out --after and options such as --name")
-        _print_groups(queue.admin.failures(), limit, as_json=as_json)
+        _print_groups(queue.admin.failures(), limit, address(target, queue), as_json=as_json)
         return
     found, following = _page(queue, limit, after)
     if as_json:
@@ -69,7 +70,7 @@ def _print_list(found: Sequence[TaskInfo]) -> None:
         say(f"{'':11}  {info.id}{attempts}")
 
 
-def _print_groups(page: FailurePage, limit: int, *, as_json: bool) -> None:
+def _print_groups(page: FailurePage, limit: int, to: str, *, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(page))
         return
@@ -91,7 +92,7 @@ def _print_groups(page: FailurePage, limit: int, *, as_json: bool) -> None:
     largest = page.groups[0]
     chosen = f"--name {shlex.quote(largest.name)} --error {shlex.quote(largest.error)}"
     say()
-    say(f"pyxqueue retry {chosen} retries the first kind")
+    say(f"pyxqueue retry{to} {chosen} retries the first kind")
 
 
 def _facts(info: TaskInfo) -> dict[str, Any]:

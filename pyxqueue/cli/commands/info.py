@@ -12,7 +12,7 @@ import click
 from ...client.queue import TaskQueue
 from ...client.views import QueueInfo, QueuePage, WorkerInfo
 from ...model.message import TaskInfo
-from ..looking import Look, look, paused_lines, print_running, workers_line, wrong
+from ..looking import Look, look, paused_lines, running_table, workers_line, wrong
 from ..output import age, json_option, print_json, print_table, progress_text, say, say_wrapped
 from ..target import Target, module_argument, other_groups, pass_target, place_of, target_options
 
@@ -67,7 +67,8 @@ def _print_work(seen: Look, group: str) -> None:
         say_wrapped(f"{group}{workers_line(seen)}")
         group = ""
     if seen.running:
-        print_running(seen.running)
+        for line in running_table(seen.running):
+            say(line)
         if (more := seen.in_flight - len(seen.running)) > 0:
             say(f"... and {more:,} more: pyxqueue tasks{seen.address} --state started")
     for line in wrong(seen):
