@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -16,11 +16,43 @@ from ..printable import class_of, printable_lines, text_of, traceback_of
 from ..urls import shown
 from .target import target_options
 
-COMMANDS = (
-    "worker", "child", "info", "top", "tasks", "task", "flow", "failed", "retry", "cancel", "delete", "purge", "pause",
-    "resume", "limits", "groups", "remove-group", "move", "schedule", "health", "doctor", "dashboard",
-    "drain", "stop", "metrics",
-)  # fmt: skip
+_SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "Run": {
+        "worker": "Run the tasks of a module",
+        "dashboard": "Serve pages about queues for a browser",
+        "metrics": "Serve numbers for Prometheus",
+        "health": "Exit with 0 if the store and the workers are there",
+    },
+    "Look": {
+        "info": "Show how much waits, what runs, what is wrong",
+        "top": "Watch rates, slow tasks, and what runs",
+        "tasks": "List tasks by state, place, name, age, text",
+        "task": "Show one task",
+        "timeline": "Show when what happened to one task",
+        "flow": "Show a flow as a tree",
+        "failed": "List failed tasks, or count them by kind",
+        "groups": "List the consumer groups",
+        "doctor": "Say what is wrong with the store and the setup",
+    },
+    "Steer": {
+        "pause": "Let no worker start a task",
+        "resume": "End a pause",
+        "limits": "Show or change how much may run at once",
+        "schedule": "List, pause, trigger or delete schedules",
+        "drain": "Let workers end their tasks, then exit",
+        "stop": "Stop workers as SIGTERM does",
+    },
+    "Repair": {
+        "retry": "Run failed tasks again",
+        "cancel": "Cancel tasks that wait or run",
+        "delete": "Delete tasks with their results",
+        "purge": "Delete all waiting, failed or ended tasks",
+        "remove-group": "Delete a group with all its tasks",
+        "move": "Move waiting and failed tasks to another store",
+    },
+}
+"""The commands as the help shows them."""
+COMMANDS = ("child", *(name for section in _SECTIONS.values() for name in section))
 """Each has a module of its name in `commands`, which is imported when the command is used: a program has one, and
 starting workers must not wait for the others."""
 
@@ -29,24 +61,15 @@ _EPILOG = """
 Examples:
   pyxqueue worker rpc                     run the tasks in rpc.py, one process per CPU
   pyxqueue worker rpc.py -p 2 --reload    two processes, restarted when a file changes
-  pyxqueue worker shop:mail shop:images   one set of workers for two queues
-  pyxqueue info rpc                       how many tasks wait, what the workers run
+  pyxqueue info rpc                       how much waits, what runs, what is wrong
   pyxqueue --url redis://db/0 info        the queues of a store
   pyxqueue --url redis://db/0 --queue mail info
-  pyxqueue tasks rpc --state started
-  pyxqueue task rpc 5X50t04rUxU2ZpeOBc
-  pyxqueue flow rpc 5X50t04rUxU2ZpeOBc    a flow, and what each of its tasks waits for
-  pyxqueue failed rpc
-  pyxqueue retry rpc --all-failed
-  pyxqueue limits rpc                     how many tasks may run at once, and what waits
-  pyxqueue pause rpc                      no worker starts a task until `resume`
+  pyxqueue failed rpc --by kind           what failed, in groups
+  pyxqueue retry rpc --name rpc.fib --error TimeoutError
   pyxqueue drain rpc web1                 the workers of a host end what they run, then exit
-  pyxqueue schedule list rpc              the tasks that run by themselves, and when
-  pyxqueue schedule pause rpc rpc.nightly
-  pyxqueue move redis://old/0 redis://new/0
-  pyxqueue doctor rpc                     what is wrong with the queue and its store
 
 All commands except `worker` accept --url, --queue and --group instead of a module.
+`pyxqueue COMMAND --help` says more about one.
 
 \b
 Exit codes:
@@ -70,6 +93,12 @@ class _Program(click.Group):
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"{__package__}.commands.{name}"), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as click calls it
+        """Show the commands in sections, each with a summary that fits its line."""
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:12}", summary) for name, summary in commands.items()])
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
         words = list(args)

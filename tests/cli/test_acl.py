@@ -74,7 +74,7 @@ def test_everything_works(server: Server, url: str, tmp_path: Path) -> None:
             failed.get(PATIENCE)
         commands = [
             ("info",), ("info", "--json"), ("task", done.task_id), ("failed",), ("groups",), ("tasks",),
-            ("top",), ("top", "--json"), ("failed", "--by", "kind"), ("failed", "--name", "jobs.*"),
+            ("top",), ("timeline", done.task_id), ("failed", "--by", "kind"), ("failed", "--name", "jobs.*"),
             ("tasks", "--name", "jobs.*"), ("tasks", "--place", "ready"),
         ]  # fmt: skip
         assert [run(url, *command).exit_code for command in commands] == [0] * len(commands)

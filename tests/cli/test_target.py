@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyxqueue import TaskQueue
+from pyxqueue.cli.program import COMMANDS
 
 from .conftest import Command, Write
 from .jobs import enqueue
@@ -159,3 +160,14 @@ def test_help_lists_the_exit_codes(command: Command) -> None:
     shown = command("--help").stdout
 
     assert "3  the store cannot be reached" in shown
+
+
+def test_help_shows_every_command_with_a_whole_summary(command: Command) -> None:
+    """In sections; none is cut, and none is missing."""
+    shown = command("--help").stdout
+
+    sections = shown.partition("Run:")[2].partition("Examples")[0].splitlines()
+    listed = [line.split()[0] for line in sections if line.startswith("  ") and line.strip()]
+    assert sorted(listed) == sorted(set(COMMANDS) - {"child"})
+    assert "..." not in "".join(sections)
+    assert max(map(len, sections)) <= 70
