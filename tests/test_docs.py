@@ -105,7 +105,9 @@ def python_of(page: Path) -> list[Block]:
     return [block for block in blocks(page) if block.language == "python"]
 
 
-with_others = [page for page in PAGES if any(block.language == "py" for block in blocks(page))]
+with_others = [
+    page for page in PAGES if page.name.startswith("from-") and any(one.language == "py" for one in blocks(page))
+]
 # Those on other queues have the same Python, as another test says: it runs once.
 with_python = [page for page in PAGES if python_of(page) and page not in with_others[1:]]
 with_commands = [page for page in PAGES if any(shell_lines(page, "pyxqueue"))]
