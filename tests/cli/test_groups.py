@@ -31,3 +31,10 @@ def test_removing_an_unknown_group_is_an_error(queue: TaskQueue, command: Comman
 
     assert result.exit_code == 1
     assert "does not have a group 'eu'; its groups: cg" in result.stderr
+
+
+def test_remove_group_as_json(queue: TaskQueue, command: Command) -> None:
+    """It names what was removed."""
+    enqueue(queue, "r1")
+
+    assert json.loads(command("remove-group", "cg", "--yes", "--json").stdout) == {"removed": "cg"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pyxqueue import TaskQueue
@@ -52,3 +54,13 @@ def test_purge_asks_about_all_that_wait(queue: TaskQueue, command: Command) -> N
         flow.add(task, flow.add(task, 1))
 
     assert "delete 2 waiting?" in command("purge", answer="n\n").stdout
+
+
+def test_purge_as_json(queue: TaskQueue, command: Command) -> None:
+    """The question is on stderr, so that stdout is JSON."""
+    fail(queue, "f1", "f2")
+
+    result = command("purge", "--failed", "--json", answer="y\n")
+
+    assert json.loads(result.stdout) == {"done": 2}
+    assert "delete 2 failed? [y/N]" in result.stderr

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pyxqueue import TaskQueue
 from pyxqueue.model.locks import LockKind, lock_text
-from pyxqueue.model.message import Message
+from pyxqueue.model.message import Extension, Message, Progress
 
 from .conftest import Command
 from .jobs import WORKER, claim, enqueue, fail, succeed
@@ -73,3 +73,18 @@ def test_no_task_is_updated_before_it_began(queue: TaskQueue, command: Command) 
     for one in ("r1", "h1"):
         facts = json.loads(command("task", one, "--json").stdout)
         assert facts["updated"] >= max(facts["enqueued"], facts["started"] or "")
+
+
+def test_task_is_short_for_people(queue: TaskQueue, command: Command) -> None:
+    """Progress is a bar, a failure stands there once, and what is 0 is left out; the JSON has all of it."""
+    fail(queue, "f1")
+    delivery = claim(queue, "h1")
+    queue.stores.backend.extend([Extension(delivery.receipt, Progress(1, 2))])
+
+    failed, running = command("task", "f1").stdout, command("task", "h1").stdout
+
+    assert failed.count("ValueError: no f1") == 1
+    assert "█████░░░░░  50%" in running
+    assert "crashes" not in running
+    assert "priority" not in running
+    assert json.loads(command("task", "h1", "--json").stdout)["crashes"] == 0

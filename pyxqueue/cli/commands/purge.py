@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..output import confirm, say, yes_option
+from ..output import confirm, json_option, print_json, say, yes_option
 from ..target import Target, module_argument, pass_target, target_options
 
 
@@ -14,10 +14,13 @@ from ..target import Target, module_argument, pass_target, target_options
 @click.option("--history", is_flag=True, help="Tasks that succeeded or were cancelled, with their results.")
 @click.option("--all", "everything", is_flag=True, help="All three.")
 @yes_option
+@json_option
 @module_argument
 @target_options
 @pass_target
-def purge(target: Target, *, waiting: bool, failed: bool, history: bool, everything: bool, yes: bool) -> None:
+def purge(
+    target: Target, *, waiting: bool, failed: bool, history: bool, everything: bool, yes: bool, as_json: bool
+) -> None:
     """Delete all tasks that wait, that failed, or that are in the history. Tasks in flight are not deleted; `cancel`
     ends them."""
     waiting = waiting or everything or not (failed or history)
@@ -26,7 +29,7 @@ def purge(target: Target, *, waiting: bool, failed: bool, history: bool, everyth
     depth = queue.admin.info().depth
     assert depth is not None
     numbers = [
-        f"{number} {place}"
+        f"{number:,} {place}"
         for chosen, place, number in (
             (waiting, "waiting", depth.waiting),
             (failed, "failed", depth.failed),
@@ -34,5 +37,9 @@ def purge(target: Target, *, waiting: bool, failed: bool, history: bool, everyth
         )
         if chosen
     ]
-    confirm(f"Of {queue.stream_key}, group {queue.consumer_group}, delete {', '.join(numbers)}?", yes=yes)
-    say(f"deleted: {queue.admin.purge(waiting=waiting, failed=failed, history=history)}")
+    confirm(f"Of {queue.stream_key}, group {queue.consumer_group}, delete {', '.join(numbers)}?", yes=yes, err=as_json)
+    deleted = queue.admin.purge(waiting=waiting, failed=failed, history=history)
+    if as_json:
+        print_json({"done": deleted})
+    else:
+        say(f"deleted: {deleted:,}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from ..output import confirm, say, yes_option
+from ..output import confirm, json_option, print_json, say, yes_option
 from ..target import Target, check_group, pass_target, target_options
 from ..words import take_one
 
@@ -15,8 +15,9 @@ from ..words import take_one
 @click.argument("words", metavar="[MODULE[:QUEUE]] NAME", nargs=-1, required=True)
 @yes_option
 @target_options
+@json_option
 @pass_target
-def remove_group(target: Target, words: Sequence[str], yes: bool) -> None:
+def remove_group(target: Target, words: Sequence[str], yes: bool, as_json: bool) -> None:
     """Delete the group NAME with all its tasks.
 
     Stop its workers first: a worker that still runs creates the group again.
@@ -24,6 +25,9 @@ def remove_group(target: Target, words: Sequence[str], yes: bool) -> None:
     name = take_one(target, words, "name")
     queue = target.open()
     check_group(queue, name)
-    confirm(f"Delete the group {name} of {queue.stream_key}, with all its tasks and results?", yes=yes)
+    confirm(f"Delete the group {name} of {queue.stream_key}, with all its tasks and results?", yes=yes, err=as_json)
     queue.admin.remove_group(name)
-    say(f"group {name} removed")
+    if as_json:
+        print_json({"removed": name})
+    else:
+        say(f"group {name} removed")

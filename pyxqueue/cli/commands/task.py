@@ -13,7 +13,7 @@ from ...client.views import TaskDetails
 from ...model.locks import LockKind, lock_of
 from ...model.message import TaskStatus
 from ...printable import indented
-from ..output import json_option, moment, print_json, progress_text, say, showable
+from ..output import age, bar, json_option, moment, print_json, say, showable
 from ..target import Target, pass_target, target_options
 from ..words import take_one
 
@@ -41,13 +41,20 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    facts["progress"] = progress_text(details.info)
+    facts["progress"] = bar(details.progress)
+    facts["waited"], facts["ran"] = (
+        None if seconds is None else age(round(seconds * 1000)) for seconds in (details.waited, details.ran)
+    )
+    for counter in ("crashes", "priority"):
+        facts[counter] = facts[counter] or None
     waits_for = facts.pop("waits_for", ())
     lock = lock_of(details.info.readable)
     facts["lock"] = f"{_HELD[lock.kind]}, {lock.name}" if lock else None
     error, traceback = facts["error"], ""
     if error is not None:
         facts["error"], traceback = f"{error['type']}: {error['message']}", error["traceback"]
+        if facts["reason"] == facts["error"]:
+            facts["reason"] = None
     width = max(map(len, [*facts, "waits for"]))
     for name, value in facts.items():
         if value not in (None, "", {}):
