@@ -196,6 +196,7 @@ class FilesBackend:
                 failed=len(group.names(Place.FAILED)),
                 history=len(group.names(Place.HISTORY)),
                 oldest_ms=max(waited, default=0),
+                due=sum(entry.due <= group.now for entry in group.line(Place.DELAYED)),
             )
 
     def groups(self) -> Sequence[str]:
