@@ -42,7 +42,7 @@ def fill(queue: TaskQueue) -> None:
         return delivery.receipt
 
     for number in range(3):
-        failure = Failure(HOSTILE, HOSTILE, HOSTILE)
+        failure = Failure("KeyError" if number else HOSTILE, HOSTILE, HOSTILE)
         record = Record(f"failed{number}", TaskStatus.FAILURE, error=failure, worker=WORKER, ran_ms=12)
         backend.settle([Settlement(claim(f"failed{number}"), Fail(HOSTILE), record)])
     value = f'"{quoted}"'.encode()

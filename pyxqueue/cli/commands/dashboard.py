@@ -174,9 +174,9 @@ def _serve(app: Any, close: Callable[[], None], listener: socket.socket, root_pa
     import uvicorn  # noqa: PLC0415 - only this command needs it
 
     class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: Any) -> None:
-            close()  # else it would wait for the streams of open pages
-            super().handle_exit(sig, frame)
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            close()  # else it would wait for the streams; not in the signal's handler, which may interrupt a lock
+            await super().shutdown(sockets)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # uvicorn sends itself the signal again when it has stopped
