@@ -33,8 +33,9 @@ _FLAGS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Closed behind the module: a driver that is open has an event loop in this thread, and other tests run their own."""
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:
         if os.environ.get("CI") == "true":
@@ -63,7 +64,7 @@ def served(app: Any) -> Iterator[str]:
             thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def queue() -> Iterator[TaskQueue]:
     """A queue with hostile text in every field of tasks in every place."""
     made = TaskQueue(f"memory://{uuid.uuid4().hex}", "shop")
@@ -72,12 +73,12 @@ def queue() -> Iterator[TaskQueue]:
     made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dashboard(queue: TaskQueue) -> Dashboard:
     return Dashboard(queue, access=Access.ALL, title="Shop", badge="test", refresh=1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(dashboard: Dashboard) -> Iterator[str]:
     with served(dashboard) as address:
         yield address
