@@ -35,7 +35,7 @@ _FLAGS = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Closed behind the module: a driver that is open has an event loop in this thread, and other tests run their own."""
+    """It is closed behind the module: while it is open, this thread has an event loop, and nobody can run another."""
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:
         if os.environ.get("CI") == "true":
