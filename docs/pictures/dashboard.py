@@ -21,14 +21,14 @@ from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import wall_clock
 from pyxqueue.dashboard import Access, Dashboard
 from pyxqueue.model.message import Done, Extension, Fail, Failure, Progress, Record, Settlement, TaskStatus
-from pyxqueue.model.statistics import MINUTE, Histogram, StatisticsBatch, TaskCounts
+from pyxqueue.model.statistics import BUCKETS, MINUTE, Histogram, StatisticsBatch, TaskCounts
 from pyxqueue.protocols import StoreOptions
 
 STATIC = Path(__file__).parent.parent / "_static"
 PICTURES = {
     "dashboard-overview": ("/", "light", 400),
     "dashboard-failed": ("/q/shop/cg/failures", "light", 360),
-    "dashboard-task": ("/t/shop/cg/resize-0", "dark", 700),
+    "dashboard-task": ("/t/shop/cg/resize-0", "dark", 780),
     "dashboard-statistics": ("/q/shop/cg/statistics", "light", 900),
 }
 WORKER = "worker-1-16455-0242ac110002-1e9gmXli"
@@ -71,7 +71,7 @@ def shop(chance: random.Random) -> TaskQueue:
         text = f"[Errno 2] No such file or directory: '/srv/images/{number}.jpeg'"
         failure = Failure("FileNotFoundError", text, TRACEBACK)
         record = Record(delivery.message.id, TaskStatus.FAILURE, error=failure, worker=WORKER, ran_ms=12)
-        backend.settle([Settlement(delivery.receipt, Fail(f"FileNotFoundError: {text}"), record)])
+        backend.settle([Settlement(delivery.receipt, Fail(text), record)])
     report("2026-10")
     for delivery in backend.claim(WORKER, 1, 0):
         backend.extend([Extension(delivery.receipt, Progress(47, 100, "customers"))])
@@ -83,13 +83,24 @@ def shop(chance: random.Random) -> TaskQueue:
 
 
 def _counts(chance: random.Random) -> list[TaskCounts]:
-    bad = chance.choice([0, 0, 0, 0, 3, 40])
-    fast = Histogram((200, 310, 140, 60, 20, 9, 3, 1) + (0,) * 8, 40_000)
-    slow = Histogram((0, 0, 3, 12, 40, 22, 9, 4, 2) + (0,) * 7, 30_000)
+    fast, slow = [200, 310, 140, 60, 20, 9, 3, 1], [0, 0, 3, 12, 40, 22, 9, 4, 2]
+    charged, resized = chance.randint(300, 700), chance.randint(30, 90)
+    bad = chance.choice([0, 0, 0, 0, 0, 3, 40])
     return [
-        TaskCounts("shop.orders.charge", {"success": chance.randint(300, 700), "failure": bad}, fast, fast),
-        TaskCounts("shop.images.resize", {"success": chance.randint(30, 90), "failure": 1, "retry": 2}, slow, fast),
+        TaskCounts("shop.orders.charge", {"success": charged - bad, "failure": bad}, *_times(charged, fast, slow)),
+        TaskCounts("shop.images.resize", {"success": resized}, *_times(resized, slow, fast)),
     ]
+
+
+def _times(count: int, run: list[int], wait: list[int]) -> tuple[Histogram, Histogram]:
+    """So many runs and waits, spread as these weights are."""
+
+    def spread(weights: list[int]) -> Histogram:
+        parts = [count * weight // sum(weights) for weight in weights]
+        parts[0] += count - sum(parts)
+        return Histogram((*parts, *[0] * (BUCKETS - len(parts))), 40 * count)
+
+    return spread(run), spread(wait)
 
 
 def main() -> None:

@@ -97,6 +97,10 @@ class Visitor:
         self.page.goto(self.address + path, wait_until="load")
         return self.page
 
+    def forgive(self, text: str) -> None:
+        """Forget what went wrong as it should."""
+        self.faults = [fault for fault in self.faults if text not in fault]
+
     def note(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.faults.append(f"{message.type}: {message.text}")

@@ -74,6 +74,8 @@ PATHS = {
     },
     **{name: f"/q/shop/cg/{name}" for name in ("statistics", "schedules", "flows", "limits")},
     **{f"task {task}": f"/t/shop/cg/{task}" for task in ("failed0", "done", "held", "later", "ready00", "waits")},
+    "flow": "/q/shop/cg/flows/flow",
+    "missing": "/t/shop/cg/%3Cscript%3E",
     "filtered": "/q/shop/cg/failed?name=%3Cscript%3E&text=%22%3E%3Cimg+src%3Dx+onerror%3Dalert(1)%3E",
 }
 """Every page."""

@@ -25,6 +25,7 @@ def test_hostile_text_is_only_shown(visit: Visit) -> None:
         broken = page.locator("main script, main img, main svg[onload]").count() + abs(page.locator("h1").count() - 1)
         if page.evaluate("window.hacked") is not None or "49" in page.title() or broken:
             found[name] = page.title()
+    visitor.forgive("404")  # of the page of a task that is not there
     assert found == {}
 
 
@@ -54,6 +55,7 @@ def test_no_page_is_wider_than_a_phone(visit: Visit) -> None:
         over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if over > 0:
             wide[name] = over
+    visitor.forgive("404")
     assert wide == {}
 
 
