@@ -24,7 +24,7 @@ class PagesAreTooLarge(MemoryBackend):
 
 
 @breaks("I8")
-class PagesOverlap(MemoryBackend):
+class PagesOfAPlaceOverlap(MemoryBackend):
     def page(self, place: Where, cursor: str, count: int, peek: int) -> PlacePage:
         found = super().page(place, cursor, count, peek)
         if not found.next or count < 2:
@@ -33,7 +33,7 @@ class PagesOverlap(MemoryBackend):
 
 
 @breaks("I8")
-class PagesLeaveGaps(MemoryBackend):
+class PagesOfAPlaceLeaveGaps(MemoryBackend):
     def page(self, place: Where, cursor: str, count: int, peek: int) -> PlacePage:
         found = super().page(place, cursor, count + 1, peek)
         return replace(found, tasks=found.tasks[:count])
@@ -100,7 +100,7 @@ def _without_record(one: Listed) -> Listed:
 
 
 @breaks("I8")
-class AnyCursorWillDo(MemoryBackend):
+class AnyCursorOfAPlaceWillDo(MemoryBackend):
     def page(self, place: Where, cursor: str, count: int, peek: int) -> PlacePage:
         return super().page(
             place, cursor if cursor.replace(",", "").isdigit() and len(cursor) < 40 else "", count, peek
