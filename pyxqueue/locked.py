@@ -42,6 +42,7 @@ from .model.message import (
     Unreadable,
     evolve,
 )
+from .model.past import SILENT, appended, line_of_lost
 from .model.priorities import class_of
 from .model.rates import has_rate
 from .model.steps import MAX_EVENTS, EventStatus, Steps
@@ -188,6 +189,11 @@ class Entry:
         if isinstance(self.message, Message):
             self.message = evolve(self.message, **changes)
 
+    def remember(self, line: str) -> None:
+        """Keep the line of a run that did not end the task (B14); nothing for an empty one."""
+        if line and isinstance(self.message, Message):
+            self.alter(past=appended(self.message.past, line))
+
     def charge(self, event: Event) -> None:
         """Change the counters of the message for an event (B11)."""
         if isinstance(self.message, Message):
@@ -244,6 +250,11 @@ class Entries(ABC):
     @abstractmethod
     def remove(self, entry: Entry) -> None:
         """Remove the task, and wake all waiting callers."""
+
+    def holding(self, receipt: str) -> Entry | None:
+        """Return the entry whose current receipt this is (B4). Its lease may have ended (B3)."""
+        entry = self.find(receipt.rpartition("@")[0])
+        return entry if entry is not None and entry.place is Place.IN_FLIGHT and entry.receipt == receipt else None
 
     def ready(self, line: Place, limit: int) -> Mapping[int, Sequence[Entry]]:  # noqa: ARG002 - for others' sake
         """Return the first ready tasks of one of the `READY` places by their priority class, at least `limit` of
@@ -346,11 +357,6 @@ class LockedGroup(Entries):
         must_begin = entry.expires > 0 or is_held_until_start(entry.message) or has_rate(entry.message)
         return Delivery(entry.message, entry.receipt, entry.fence, must_begin or self.asks_all, now)
 
-    def holding(self, receipt: str) -> Entry | None:
-        """Return the entry whose current receipt this is (B4). Its lease may have ended (B3)."""
-        entry = self.find(receipt.rpartition("@")[0])
-        return entry if entry is not None and entry.place is Place.IN_FLIGHT and entry.receipt == receipt else None
-
     def begin(self, receipt: str, now: int) -> StartStatus:
         """Return whether the task of the current receipt may start now; end it if it has expired (L8), and let it wait
         if its name is paused (L9) or its rate has no room (L6). A lock that is held until the start is given back
@@ -381,8 +387,16 @@ class LockedGroup(Entries):
     def reclaim(self, now: int) -> None:
         """Make entries whose lease has ended ready again, and charge them (B3, B11)."""
         for entry in list(self.overdue(now)):
+            entry.remember(lost(entry, SILENT, now + self.started_ms))
             entry.charge(Event.LEASE_END)
             self._put_back(entry, 0, now)
+
+    def note_deaths(self, consumer: str, started: Sequence[str], how: str, now: int) -> None:
+        """Note how the process of a consumer ended with what it was running, which `release` then charges (B14)."""
+        for entry in map(self.holding, started if how else ()):
+            if entry is not None and entry.consumer == consumer:
+                entry.remember(lost(entry, how, now + self.started_ms))
+                self.save(entry)
 
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
         """Make all entries of a consumer ready again, and charge those that it was running (B11)."""
@@ -451,6 +465,7 @@ class LockedGroup(Entries):
                     entry, Place.FAILED, settlement.record or self._default_record(entry, TaskStatus.FAILURE), now
                 )
             case Retry(delay) | Defer(delay) as verdict:
+                entry.remember(verdict.past if isinstance(verdict, Retry) else "")
                 entry.charge(event_of(verdict))
                 entry.was_drawn = entry.was_drawn and not isinstance(verdict, Retry)
                 self._put_back(entry, delay, now)
@@ -607,7 +622,7 @@ class LockedGroup(Entries):
         entry.record = entry.ended = entry.progress = None
         entry.reason = entry.consumer = ""
         entry.cancelled = 0
-        entry.alter(**Counts()._asdict(), due_ms=0, expires_ms=0, doomed="")
+        entry.alter(**Counts()._asdict(), due_ms=0, expires_ms=0, doomed="", past="")
 
     def rejoin(self, task_id: str, now: int) -> bool:
         """Requeue a failed task, which waits for those predecessors that have not ended (L10)."""
@@ -708,6 +723,11 @@ class LockedGroup(Entries):
     def _number_in_line(self, entry: Entry) -> int:  # noqa: ARG002 - for stores with fair lines
         """Return the number of a task in its fair line; 0 if it is in none."""
         return 0
+
+
+def lost(entry: Entry, how: str, now: int) -> str:
+    """Return the line of a run whose process died, or was not heard of any more (B14)."""
+    return line_of_lost(entry.message.attempt if entry.message is not None else 1, how, now, entry.consumer)
 
 
 def _flow_of(entry: Entry) -> str:

@@ -24,6 +24,7 @@ from .model.message import (
     Unsupported,
     Verdict,
 )
+from .model.past import LOST, attempts_in
 from .options import TaskOptions
 
 MAX_DEFERRALS = 12
@@ -39,7 +40,9 @@ _LAST_DEFERRAL = 60_000
 def admit(message: Message, options: TaskOptions) -> Fail | None:
     """Return None if the message may run, or its failure if it has crashed too often."""
     if message.crashes > options.max_crashes:
-        return Fail(f"its worker process died {message.crashes} times while it ran")
+        last = next((one for one in reversed(attempts_in(message.past)) if one.type == LOST), None)
+        how = f", last: {last.text} (worker {last.worker})" if last is not None else ""
+        return Fail(f"its worker process died {message.crashes} times while it ran{how}")
     return None
 
 

@@ -41,6 +41,7 @@ from .protocols import (
     limits_of,
     schedules_of,
 )
+from .protocols.releasing import release
 
 _SLICE = 1_000
 """Milliseconds of one wait at the result store. In between, the broker is asked for ends without a record there."""
@@ -101,8 +102,8 @@ class SplitBackend:
     def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return self._broker.extend(extensions)
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
-        return self._broker.release(consumer, started)
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
+        return release(self._broker, consumer, started, how)
 
     def maintain(self, limit: int) -> int:
         return self._broker.maintain(limit)

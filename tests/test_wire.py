@@ -37,7 +37,7 @@ NOT_CARRIED = {
     "lifetime_ms",  # the store turns it into `expires_ms`
 }
 CARRIED = [name for name in Message.__struct_fields__ if name not in NOT_CARRIED]
-WRITTEN_BY_THE_STORE = {"attempt", "crashes", "redelivered", "deferrals", "enqueued_ms", "due_ms", "doomed"}
+WRITTEN_BY_THE_STORE = {"attempt", "crashes", "redelivered", "deferrals", "enqueued_ms", "due_ms", "doomed", "past"}
 HOLDS_BACK = {"after"}
 """A message with this field is not ready; a test of L10 compares it."""
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from ..codec import Codec
 from ..errors import PyxqueueError, SealError, SerializationError
 from ..model.message import ConsumerInfo, Depth, Message, Progress, TaskInfo, TaskStatus
+from ..model.past import Attempt, attempts_in
 from ..model.presence import WorkerFacts
 from .reasons import reason
 
@@ -46,6 +47,9 @@ class TaskDetails:
     begun, or that is not known, as for a retry without a delay."""
     ran: float | None
     """How many seconds its last run took; None if it has not ended, or that was not measured."""
+    attempts: Sequence[Attempt]
+    """The newest of its earlier runs that did not end it, the oldest first: each failed and was retried, or its process
+    died. Any program that can write to the store can write them."""
     info: TaskInfo
     """The message, record and times of the task, as the store keeps them."""
     call_text: str = field(repr=False)
@@ -68,6 +72,7 @@ class TaskDetails:
             progress=info.progress or (info.record.progress if info.record else None),
             waited=waited_of(info),
             ran=info.record.ran_ms / 1000 if info.record and info.record.ran_ms else None,
+            attempts=attempts_in(info.readable.past) if info.readable else [],
             info=info,
             call_text=text,
         )

@@ -134,6 +134,9 @@ class Message(Struct, frozen=True):
     doomed: str = ""
     """Why it must not run: the id of the predecessor that did not succeed, or how many were stored of how many. The
     store sets it (L10)."""
+    past: str = ""
+    """Its newest earlier runs that did not end it, one line each, as `pyxqueue.model.past` spells them (B14). They are
+    for people to look at."""
     v: int = WIRE_VERSION
 
 
@@ -297,6 +300,8 @@ class Retry(Struct, frozen=True):
     """Verdict: run the task again as the next attempt, after `delay_ms` or later."""
 
     delay_ms: int = 0
+    past: str = ""
+    """The line to keep of the run that failed, as `pyxqueue.model.past` spells it; empty for none (B14)."""
 
 
 class Defer(Struct, frozen=True):

@@ -46,7 +46,7 @@ _OPTIONAL = [
     for name in (
         "serializer", "attempt", "crashes", "deferrals", "enqueued_ms", "due_ms", "expires_ms", "priority", "parent",
         "reply", "seal", "lock", "flow", "doomed", "gates", "share", "tenant", "after",
-        "successors",
+        "successors", "past",
     )
 ]  # fmt: skip
 """The fields that are left out at their default, in the order of the wire: attribute, name on the wire, default."""
@@ -148,7 +148,7 @@ def _tenant(raw: bytes) -> str:
 
 
 _READERS: Mapping[str, Callable[[bytes], object]] = {
-    **dict.fromkeys(("name", "serializer", "parent", "reply", "seal", "lock", "flow", "doomed"), _text),
+    **dict.fromkeys(("name", "serializer", "parent", "reply", "seal", "lock", "flow", "doomed", "past"), _text),
     **dict.fromkeys(("v", "attempt", "crashes", "deferrals"), _count),
     **dict.fromkeys(("enqueued_ms", "due_ms", "expires_ms"), _time),
     "priority": lambda raw: _between(int(raw), 2**53, -(2**53)),

@@ -178,6 +178,16 @@ class Broker(Protocol):
 
       - No broker decodes a body.
 
+    * **B14 Past.** `Message.past` has a line for each of the newest earlier runs that did not end the task.
+
+      - Retry adds the line that it comes with; the store does not read it. A release with a `how` adds one, of the type
+        `WorkerLost`, to each message that it charges, and the end of a lease adds one to its message
+        (`pyxqueue.model.past`). Nothing else adds a line.
+      - There are at most 5 lines, of 2,048 bytes together; the oldest go first. An empty line, and one that is longer
+        than that, are left out.
+      - All else keeps them, also the end of the task and a move to another store (I7), but for requeue, which removes
+        them.
+
     * **B13 Bounded.** When all tasks have ended, and the limits of the history and of the records have passed, the size
       of the storage does not depend on how many tasks there were.
     """
@@ -205,11 +215,13 @@ class Broker(Protocol):
         """Start the lease of each message again, and store its progress (B6, B10)."""
         ...
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
         """Make the messages of a consumer that is gone ready again, and forget the consumer (B11). Returns the number
         of messages. A consumer of that name that claims later is a new one.
 
         `started`: the receipts of the messages that it was running when it died; one that is not current is ignored.
+        `how`: how its process ended, for people (B14); empty if nobody knows. A backend of an older release may do
+        without it: it is called with two arguments then.
         """
         ...
 

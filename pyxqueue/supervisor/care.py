@@ -162,13 +162,14 @@ class QueueCare:
         if self.duties is not None:
             self.duties.wake(readable)
 
-    def lost(self, child: Child, charged: Sequence[InFlight]) -> None:
-        """Have what a process had of this queue released. `charged`: what it was running, of any queue."""
+    def lost(self, child: Child, charged: Sequence[InFlight], how: str = "") -> None:
+        """Have what a process had of this queue released. `charged`: what it was running, of any queue; `how`: how it
+        ended."""
         if self._releaser is not None:
             overdue = child.overdue if child.overdue is not None and child.overdue.queue == self.number else None
             own = [entry for entry in charged if entry.queue == self.number]
             had = any(entry.queue == self.number for entry in child.table.entries())
-            self._releaser.add(Loss(child.consumer, own, overdue, had))
+            self._releaser.add(Loss(child.consumer, own, overdue, had, how))
 
     def end(self) -> None:
         """Release what is left, unless the store cannot be reached, and close it."""

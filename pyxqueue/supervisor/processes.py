@@ -7,6 +7,7 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -86,6 +87,19 @@ def adopts_orphans() -> bool:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_GET_CHILD_SUBREAPER, ctypes.byref(adopts), 0, 0, 0)
     return bool(adopts.value)
+
+
+def how_it_ended(code: int) -> str:
+    """Return in words how a process ended, from its exit code as `os.waitstatus_to_exitcode` has it, and on which
+    host."""
+    host = socket.gethostname()
+    if code >= 0:
+        return f"the process exited with code {code} on host {host}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # a real-time signal has no name
+        name = f"signal {-code}"
+    return f"the process was ended by {name}{' (out of memory?)' if name == 'SIGKILL' else ''} on host {host}"
 
 
 def kill_group(pid: int) -> None:

@@ -28,7 +28,7 @@ from .children import Child, Children
 from .log_process import LogWriter
 from .news import News
 from .presence import Presence
-from .processes import kill_group
+from .processes import how_it_ended, kill_group
 from .signs import SignsOfLife
 from .start_log import StartLog
 from .starters import Starter
@@ -175,7 +175,7 @@ class Supervisor:
                 "worker process %s ended with %s; it was running %s", child.consumer, code, self._names(running)
             )
         blameless = self._is_stopping() or child.overdue is not None or child.cancelled
-        self._lost(child, [] if blameless else running)
+        self._lost(child, [] if blameless else running, how_it_ended(code))
 
     def _is_stopping(self) -> bool:
         """Return whether it ends its processes in a certain time: a drain does not."""
@@ -185,9 +185,9 @@ class Supervisor:
         """The exit codes of processes that end because they are to end."""
         return () if self._deadline is None else (0, -signal.SIGKILL) if self._is_stopping() else (0,)
 
-    def _lost(self, child: Child, charged: list[InFlight]) -> None:
+    def _lost(self, child: Child, charged: list[InFlight], how: str = "") -> None:
         for care in self._cares:
-            care.lost(child, charged)
+            care.lost(child, charged, how)
 
     def _enforce(self, now: float) -> None:
         """Kill the processes of tasks beyond their hard time limit, and all processes when the grace period is over."""

@@ -21,10 +21,10 @@ class Claim:
 
 
 def bare(message: Message | Unreadable | None) -> object:
-    """A message without the times that the store stamps."""
+    """A message without the times that the store stamps, which are also in the lines of earlier runs."""
     if isinstance(message, Unreadable):
         return dict(message.fields)
-    return message and evolve(message, enqueued_ms=0, due_ms=0, expires_ms=0)
+    return message and evolve(message, enqueued_ms=0, due_ms=0, expires_ms=0, past="")
 
 
 def essence(record: Record | None) -> object:

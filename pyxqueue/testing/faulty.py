@@ -43,6 +43,7 @@ from ..protocols import (
     limits_of,
     schedules_of,
 )
+from ..protocols.releasing import release
 
 T = TypeVar("T")
 Inner = TypeVar("Inner")
@@ -200,8 +201,8 @@ class FaultyBroker(Faulty[Backend]):
     def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return self._call("extend", lambda: self.inner.extend(extensions))
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
-        return self._call("release", lambda: self.inner.release(consumer, started))
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
+        return self._call("release", lambda: release(self.inner, consumer, started, how))
 
     def maintain(self, limit: int) -> int:
         return self._call("maintain", lambda: self.inner.maintain(limit))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from math import ceil
 
@@ -27,6 +28,7 @@ from ..model.message import (
     TaskStatus,
     Verdict,
 )
+from ..model.past import Attempt, line
 from ..options import TaskOptions
 from ..policy import decide
 from ..printable import printable, quoted
@@ -53,6 +55,8 @@ class Decider:
         try:
             options = _DEFAULTS if job.task is None else job.task.options
             verdict = decide(job.delivery.message, outcome, options, self.chance())
+            if type(verdict) is Retry:
+                verdict = Retry(verdict.delay_ms, self._past(job, outcome))
             then = outcome.then if isinstance(outcome, Suspended) else ()
             record = self._record(job, outcome, verdict, options, ceil(seconds * 1000))
             return Settlement(job.delivery.receipt, verdict, record, then)
@@ -60,6 +64,14 @@ class Decider:
             text = "the outcome of %s cannot be settled"
             self._undecided.log(logging.ERROR, text, job.delivery.message.id, exc_info=True)
             return self.failure(job.delivery, f"its outcome cannot be settled: {quoted(error)}")
+
+    def _past(self, job: Job, outcome: Outcome) -> str:
+        """Return the line to keep of a run that is retried (B14)."""
+        delivery = job.delivery
+        since = time.monotonic() - job.claimed
+        when_ms = delivery.claimed_ms + round(since * 1000) if delivery.claimed_ms else round(time.time() * 1000)
+        failure = outcome.failure if isinstance(outcome, Raised) else Failure("", "")
+        return line(Attempt(delivery.message.attempt, failure.type, failure.message, when_ms, self.consumer))
 
     def failure(self, delivery: Delivery, reason: str) -> Settlement:
         """Return a settlement that fails a delivery for a reason that lies outside its task."""

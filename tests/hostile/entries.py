@@ -8,8 +8,8 @@ from typing import Any
 RESERVED = (
     "v", "id", "name", "body", "serializer", "attempt", "crashes", "redelivered", "deferrals", "enqueued", "due",
     "expires", "priority", "parent", "reply", "seal", "lock", "flow", "doomed", "gates", "share", "tenant", "after",
-    "successors", "headers", "packed", "_id", "_since", "_reason", "_state", "_ended", "_tokens", "_gate", "_order",
-    "_tag", "_flow", "_told",
+    "successors", "past", "headers", "packed", "_id", "_since", "_reason", "_state", "_ended", "_tokens", "_gate",
+    "_order", "_tag", "_flow", "_told",
 )  # fmt: skip
 NOTES = ("waiters", "cancel", "started", "progress", "lock", "unique")
 RECORD = ("v", "attempt", "value", "serializer", "seal", "error", "worker", "progress", "ran")

@@ -18,7 +18,8 @@ import pytest
 from pyxqueue import inflight
 from pyxqueue.errors import BrokerUnavailableError, StoreFileError
 from pyxqueue.inflight import InFlightTable, Slots
-from pyxqueue.model.message import Defer, Fail, Retry, Settlement
+from pyxqueue.model.message import Defer, Fail, Retry, Settlement, evolve
+from pyxqueue.model.past import attempts_in
 from pyxqueue.protocols import Broker
 from pyxqueue.supervisor import supervisor
 from pyxqueue.supervisor.care import QueueAccess
@@ -230,7 +231,12 @@ def test_a_hard_limit(broker: FakeBroker, delay: float, verdict: object) -> None
 
     (settlement,) = broker.settled
     assert settlement.receipt == "late"
-    assert settlement.verdict == verdict or isinstance(settlement.verdict, Fail)
+    if isinstance(settlement.verdict, Retry):
+        (past,) = attempts_in(settlement.verdict.past)
+        assert (past.type, past.worker) == ("pyxqueue.errors.TimeLimitExceeded", "w1-0")
+        assert evolve(settlement.verdict, past="") == verdict
+    else:
+        assert isinstance(settlement.verdict, Fail)
     assert (settlement.record is None) == isinstance(settlement.verdict, Retry)
     assert broker.released[0] == ("w1-0", [])
 

@@ -124,8 +124,9 @@ class FilesBackend:
     def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return self._each(Group.extend, extensions)
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
         with self._look() as group:
+            group.note_deaths(consumer, started, how, group.now)
             return group.release(consumer, started, group.now)
 
     def maintain(self, limit: int) -> int:

@@ -96,8 +96,8 @@ class MemoryBackend:
     def forget_steps(self, task_ids: Sequence[str]) -> None:
         self._broker.forget_steps(task_ids)
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
-        return self._broker.release(consumer, started)
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
+        return self._broker.release(consumer, started, how)
 
     def maintain(self, limit: int) -> int:
         self._schedules.look()

@@ -94,9 +94,10 @@ class MemoryBroker:
             group.trim(self._queue.options.history, now)
             return statuses
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
         with self._store.changed:
             group, now = self._queue.join()
+            group.note_deaths(consumer, started, how, now)
             count = group.release(consumer, started, now)
             group.trim(self._queue.options.history, now)
             return count

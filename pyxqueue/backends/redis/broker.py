@@ -130,8 +130,8 @@ class RedisBroker:
     def forget_steps(self, task_ids: Sequence[str]) -> None:
         self._session.run(self._registration.each(task_ids, commands.forget_steps))
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
-        return self._reclaimer.release(consumer, started)
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
+        return self._reclaimer.release(consumer, started, how)
 
     def maintain(self, limit: int) -> int:
         registration = self._registration

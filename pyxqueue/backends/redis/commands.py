@@ -31,6 +31,7 @@ from ...model.message import (
     Verdict,
     evolve,
 )
+from ...model.past import appended
 from ...model.places import Listed, cut_fields
 from ...model.priorities import class_of
 from ...model.rates import has_rate
@@ -307,7 +308,7 @@ def _verdict_args(verdict: Verdict) -> tuple[str, Arg]:
     """The verdict's name and its detail."""
     match verdict:
         case Retry(delay):
-            return "retry", delay
+            return "retry", _retry(verdict, "")
         case Defer(delay):
             return "defer", delay
         case Suspend():
@@ -316,6 +317,12 @@ def _verdict_args(verdict: Verdict) -> tuple[str, Arg]:
             return "fail", reason
         case _:
             return "done", ""
+
+
+def _retry(verdict: Retry, reason: str) -> str:
+    """The delay of a retry, the line to keep of the run, and why the task fails if the retry comes too late."""
+    new = appended("", verdict.past)
+    return f"{verdict.delay_ms} {new}\n{reason}" if new or reason else f"{verdict.delay_ms}"
 
 
 def record_value(record: Record) -> bytes:
@@ -390,7 +397,8 @@ def settle(keys: GroupKeys, history: int, settlements: Sequence[Settlement]) -> 
         script_keys.append(prefix + task_id)
         expires = verdict == "retry" and "b" in raw
         if expires:
-            detail = f"{int(detail)} {late_reason(settlement.record)}"
+            assert isinstance(settlement.verdict, Retry)
+            detail = _retry(settlement.verdict, late_reason(settlement.record))
             record, ttl, made = _late_record(settlement, task_id, consumer)
         if verdict == "fail" or expires or (verdict == "done" and ttl < DEDUPE_MS):
             script_keys.append(keys.record(task_id))
@@ -499,12 +507,14 @@ class Orphan(Struct, frozen=True):
     raw: str
     consumer: str | bytes
     charge: str
+    past: str = ""
+    """The line to keep of its run (B14)."""
 
 
 def restore(keys: GroupKeys, group: str, history: int, min_idle: int, orphans: Sequence[Orphan]) -> Command[int]:
     args: list[Arg] = [group, history, min_idle]
     for item in orphans:
-        args += (item.place, item.entry, item.task_id, item.raw, item.consumer, item.charge)
+        args += (item.place, item.entry, item.task_id, item.raw, item.consumer, item.charge, item.past)
     keys = keys.with_places(item.place for item in orphans)
     tasks = [keys.task(item.task_id) for item in orphans]
     return Command("restore", [*keys.own, keys.meta, *tasks], args, lambda reply: int(reply[0]), _admission(keys))

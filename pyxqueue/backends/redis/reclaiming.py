@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from ...batching import MAX_ITEMS, batches
 from ...errors import BrokerUnavailableError
 from ...model.message import Message, Unreadable
+from ...model.past import SILENT, line_of_lost
 from . import commands
 from .commands import Orphan
 from .keys import live_of
@@ -164,16 +165,16 @@ class Reclaimer:
             self._restore(place, [(entry.decode(), "", "expired") for entry in stranded], lease)
         return max(len(rows), len(stranded))
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
         """Make ready what a consumer holds, and forget the consumer. `started`: the receipts of what it was running."""
         registration = self._registration
         registration.repaired(lambda: registration.read_classes(always=True))  # it may have claimed of a new one
         running = {receipt.split("|", 1)[0] for receipt in started}
-        returned = sum(self._release(place, consumer, running) for place in live_of(registration.keys.classes))
+        returned = sum(self._release(place, consumer, running, how) for place in live_of(registration.keys.classes))
         registration.do(lambda keys: commands.retire(keys, self._options.group, [consumer]))
         return returned
 
-    def _release(self, place: str, consumer: str, running: set[str]) -> int:
+    def _release(self, place: str, consumer: str, running: set[str], how: str) -> int:
         registration, returned = self._registration, 0
 
         def held() -> list[list[bytes]]:
@@ -187,7 +188,7 @@ class Reclaimer:
             if not entries:
                 return returned
             charged = [(entry, consumer, "started" if place + entry in running else "none") for entry in entries]
-            returned += self._restore(place, charged, 0)
+            returned += self._restore(place, charged, 0, how)
 
     def put_back(self, consumer: str, positions: Sequence[str]) -> None:
         """Make ready what a consumer has just claimed and will not run."""
@@ -196,21 +197,37 @@ class Reclaimer:
             for batch in batches(found):
                 self._restore(place, batch, 0)
 
-    def _restore(self, place: str, found: Sequence[tuple[str, str | bytes, str]], min_idle: int) -> int:
-        """Make entries ready again; each comes with its consumer and its charge."""
-        options, orphans = self._options, self._orphans(place, found)
+    def _restore(self, place: str, found: Sequence[tuple[str, str | bytes, str]], min_idle: int, how: str = "") -> int:
+        """Make entries ready again; each comes with its consumer and its charge. `how`: how the process ended of those
+        that were started."""
+        options, orphans = self._options, self._orphans(place, found, how)
         return self._registration.do(
             lambda keys: commands.restore(keys, options.group, options.history, min_idle, orphans)
         )
 
-    def _orphans(self, place: str, found: Sequence[tuple[str, str | bytes, str]]) -> list[Orphan]:
+    def _orphans(self, place: str, found: Sequence[tuple[str, str | bytes, str]], how: str) -> list[Orphan]:
         messages = self._messages_of(place, (entry for entry, _, _ in found))
         return [
-            Orphan(place, entry, message.id, "1" if isinstance(message, Unreadable) else "", consumer, charge)
+            Orphan(
+                place,
+                entry,
+                message.id,
+                "1" if isinstance(message, Unreadable) else "",
+                consumer,
+                charge,
+                self._line(message, consumer, {"started": how, "expired": SILENT}.get(charge, "")),
+            )
             if (message := messages.get(entry)) is not None
             else Orphan(place, entry, entry, "", consumer, charge)
             for entry, consumer, charge in found
         ]
+
+    def _line(self, message: Message | Unreadable, consumer: str | bytes, how: str) -> str:
+        """The line to keep of a run whose process died, or was not heard of any more (B14)."""
+        if not how:
+            return ""
+        name = consumer.decode(errors="replace") if isinstance(consumer, bytes) else consumer
+        return line_of_lost(message.attempt, how, self.clock() or round(time.time() * 1000), name)
 
     def _messages_of(self, place: str, entries: Iterable[str]) -> dict[str, Message | Unreadable]:
         """The messages in entries of a live stream; an entry that is gone is left out."""

@@ -9,6 +9,7 @@ from ...batching import MAX_ITEMS, settlement_size
 from ...clock import deadline_after, is_over, started_ms
 from ...model.locks import LockTerms, Placed
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
+from ...model.past import SILENT, line_of_lost
 from ...model.steps import EventStatus, Steps
 from ...model.transitions import Event
 from ...model.turns import Turn
@@ -22,7 +23,7 @@ from .limits import RAISED, SQLiteLimits
 from .polling import sleep
 from .queue import Groups, Queue
 from .rating import FIRST_OPENING
-from .rows import LEAN, Row, is_time, progress_bytes, row_of
+from .rows import LEAN, Row, is_time, progress_bytes, remember, row_of
 from .schedules import SQLiteSchedules
 from .schema import AT, CAME_BACK, DELAYED, IN_FLIGHT, NEW_TASKS, PRIORITIZED, REMEMBERED, SUSPENDED
 from .settling import prepared, settle
@@ -154,17 +155,19 @@ class SQLiteBroker:
                 statuses += _extend(groups.mine, batch)
         return statuses
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
         self._heard.pop(consumer, None)
-        return until_done(partial(self._release, consumer, frozenset(started)))
+        return until_done(partial(self._release, consumer, frozenset(started), how))
 
-    def _release(self, consumer: str, started: frozenset[str], limit: int) -> int:
+    def _release(self, consumer: str, started: frozenset[str], how: str, limit: int) -> int:
         """B11: of what a consumer that is gone still holds, only what it was running is charged."""
         with self._queue.write(join=True) as groups:
             group = groups.mine
             rows = list(map(row_of, group.db.execute(_IN_FLIGHT_OF, (group.key, consumer, limit))))
             for row in rows:
                 running = f"{row.seq}.{row.fence}" in started
+                if running and how:
+                    remember(group.db, row, lost(group, row, how))
                 group.put_back(row.charged(Event.RELEASE_STARTED if running else Event.RELEASE), 0)
             group.flush()
             group.db.execute("DELETE FROM consumer WHERE grp = ? AND name = ?", (group.key, consumer))
@@ -322,10 +325,16 @@ def _due(group: Group, place: int, limit: int) -> list[Row]:
     return [row_of(row) for row in group.db.execute(_DUE, (group.key, place, group.now, limit))]
 
 
+def lost(group: Group, row: Row, how: str) -> str:
+    """The line of a run whose process died, or was not heard of any more (B14)."""
+    return line_of_lost(row.attempt, how, group.now + group.started_ms, row.consumer)
+
+
 def _reclaim(group: Group, limit: int) -> int:
     """B3, B11: make tasks whose lease has ended ready, and charge them. Returns their number, at most `limit`."""
     rows = _due(group, IN_FLIGHT, limit)
     for row in rows:
+        remember(group.db, row, lost(group, row, SILENT))
         group.put_back(row.charged(Event.LEASE_END), 0)
     group.flush()
     return len(rows)

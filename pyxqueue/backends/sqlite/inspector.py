@@ -40,6 +40,7 @@ from .rows import (
     is_text,
     row_of,
     within,
+    write_field,
 )
 from .schema import (
     AT,
@@ -324,6 +325,7 @@ def _requeue(group: Group, ids: Sequence[str], *, rejoins: bool = False) -> list
                 "known_until = 0, record = NULL, record_end = 0 WHERE seq = ?",
                 (row.came_back, ticket, ticket, group.now, row.seq),
             )
+            write_field(group.db, row.seq, b"past", None)
             if row.expires:
                 drop_expiry(group, row.seq)
             if row.raw & FLOW:

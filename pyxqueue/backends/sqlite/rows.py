@@ -12,6 +12,7 @@ import msgspec
 from ...batching import MAX_BYTES
 from ...errors import SerializationError
 from ...model.message import Fields, LeaseStatus, Message, Progress, Record, TaskInfo, TaskStatus, Unreadable, evolve
+from ...model.past import appended
 from ...model.transitions import LEASE_STATUSES, Counts, Event, after
 from ...model.wire import (
     MAX_NAME,
@@ -248,6 +249,15 @@ def write_field(db: Connection, seq: int, name: bytes, value: bytes | None) -> N
         for (fields,) in db.execute(f"SELECT fields FROM {table} WHERE seq = ?", (seq,)):  # noqa: S608 - our own words
             if fields is not None and (changed := with_field(fields, name, value)) != fields:
                 db.execute(f"UPDATE {table} SET fields = ? WHERE seq = ?", (changed, seq))  # noqa: S608 - our own words
+
+
+def remember(db: Connection, row: Row, line: str) -> None:
+    """B14: keep the line of a run that did not end the task, with its message; nothing for an empty one."""
+    if line and not row.raw & RAW:
+        for table in ("task", "body"):
+            for (fields,) in db.execute(f"SELECT fields FROM {table} WHERE seq = ?", (row.seq,)):  # noqa: S608 - our own words
+                if fields is not None and isinstance(message := message_of(row._replace(fields=fields)), Message):
+                    write_field(db, row.seq, b"past", appended(message.past, line).encode() or None)
 
 
 def message_of(row: Row) -> Message | Unreadable:

@@ -10,7 +10,7 @@ from ...model.transitions import ENDS, event_of, late_reason, too_late
 from . import resuming
 from .flowing import Flows
 from .group import CHUNK, Group, Holding, due_after, holding_of, minimal, packed
-from .rows import Row, padded, record_bytes
+from .rows import Row, padded, record_bytes, remember
 from .schema import FAILED, FLOW, HISTORY, IN_FLIGHT, SHARED
 
 CURRENT = f"""SELECT seq, fence FROM task NOT INDEXED
@@ -103,6 +103,7 @@ def _apply(group: Group, row: Row, settlement: Settlement) -> None:
             reason = late_reason(settlement.record)
             group.end(row, FAILED, settlement.record or minimal(row, TaskStatus.FAILURE, reason), reason)
         case Retry(delay) | Defer(delay) as verdict:
+            remember(group.db, row, verdict.past if isinstance(verdict, Retry) else "")
             group.put_back(row.charged(event_of(verdict)), delay, joins=isinstance(verdict, Retry))
         case Fail(reason):
             group.end(row, FAILED, settlement.record or minimal(row, TaskStatus.FAILURE, reason), reason)

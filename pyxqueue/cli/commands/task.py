@@ -13,7 +13,7 @@ from ...client.views import TaskDetails
 from ...model.locks import LockKind, lock_of
 from ...model.message import TaskStatus
 from ...printable import indented
-from ..output import age, bar, json_option, moment, print_json, say, showable
+from ..output import age, bar, json_option, moment, print_json, print_table, say, showable
 from ..target import Target, pass_target, target_options
 from ..words import take_one
 
@@ -47,6 +47,7 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
     )
     for counter in ("crashes", "priority"):
         facts[counter] = facts[counter] or None
+    attempts = facts.pop("attempts")
     waits_for = facts.pop("waits_for", ())
     lock = lock_of(details.info.readable)
     facts["lock"] = f"{_HELD[lock.kind]}, {lock.name}" if lock else None
@@ -62,6 +63,13 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
             say(f"{name:{width}}  {shown}")
     for number, one in enumerate(waits_for):
         say(f"{'' if number else 'waits for':{width}}  {one}")
+    if attempts:
+        say()
+        print_table(
+            ("attempt", "when", "error", "worker"),
+            [(one["attempt"], one["when"] or "", f"{one['type']}: {one['text']}", one["worker"]) for one in attempts],
+            elastic=("error", "worker"),
+        )
     if traceback:
         say()
         for line in indented(traceback).split("\n"):
@@ -88,6 +96,16 @@ def _facts(task: TaskDetails) -> dict[str, Any]:
         "due": moment(message.due_ms) if message else None,
         "expires": moment(message.expires_ms) if message else None,
         "started": moment(info.started_ms),
+        "attempts": [
+            {
+                "attempt": one.attempt,
+                "type": one.type,
+                "text": one.text,
+                "when": moment(one.when_ms),
+                "worker": one.worker,
+            }
+            for one in task.attempts
+        ],
         "waited": task.waited,
         "ran": task.ran,
         "updated": moment(max(info.updated_ms, info.started_ms, message.enqueued_ms if message else 0)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import cast
@@ -11,7 +12,9 @@ from attrs import define, field, frozen
 from ...errors import BrokerError, BrokerUnavailableError
 from ...inflight import InFlight, InFlightTable
 from ...model.message import Fail, Failure, Message, Record, Retry, Settlement, TaskStatus
+from ...model.past import Attempt, line
 from ...protocols import Broker, Inspector
+from ...protocols.releasing import release
 from ...worker.events import log
 from ...worker.tally import Tally
 
@@ -27,6 +30,8 @@ class Loss:
     """The task beyond its hard time limit for which the process was killed."""
     in_flight: bool
     """Whether it had anything in flight."""
+    how: str = ""
+    """How its process ended."""
 
 
 @define(eq=False)
@@ -52,7 +57,7 @@ class Releaser:
             try:
                 if loss.overdue is not None:
                     self._settle(loss.overdue, loss.consumer)
-                self.broker.release(loss.consumer, [entry.receipt for entry in loss.charged])
+                release(self.broker, loss.consumer, [entry.receipt for entry in loss.charged], loss.how)
                 self._count("crashed", loss.charged)
             except BrokerUnavailableError as error:
                 if not self._told:
@@ -92,7 +97,8 @@ def _over_time(entry: InFlight, consumer: str, seal: Callable[[Record], Record])
         "pyxqueue.errors.TimeLimitExceeded", "the task ran beyond its hard time limit, so its process was killed"
     )
     if entry.retry_delay_ms >= 0:
-        return Settlement(entry.receipt, Retry(round(entry.retry_delay_ms)))
+        past = Attempt(entry.attempt, failure.type, failure.message, round(time.time() * 1000), consumer)
+        return Settlement(entry.receipt, Retry(round(entry.retry_delay_ms), line(past)))
     record = Record(
         entry.task_id, TaskStatus.FAILURE, error=failure, attempt=entry.attempt, worker=consumer, fence=entry.fence
     )

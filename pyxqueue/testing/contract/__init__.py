@@ -50,6 +50,7 @@ from .limits import LimitLaws
 from .list import ListLaws
 from .messages import MessageLaws
 from .named_pauses import NamedPauseLaws
+from .past import PastLaws
 from .pause import PauseLaws
 from .places import PlaceLaws
 from .presence import PresenceLaws
@@ -95,12 +96,13 @@ class BrokerContract(
     SettleLaws,
     ProgressLaws,
     ChargeLaws,
+    PastLaws,
     MessageLaws,
     GroupLaws,
     BoundLaws,
     HarnessTests,
 ):
-    """B1 to B13."""
+    """B1 to B14."""
 
 
 class ResultStoreContract(PutLaws, RecordLaws, WaitLaws):

@@ -215,7 +215,9 @@ class MessageLaws(Contract):
         backend.enqueue([whole])
         message = s.readable(s.take_one(backend, B12), B12)
         B12.same(
-            evolve(message, enqueued_ms=0, due_ms=0), whole, "a message full of texts that look like something else"
+            evolve(message, enqueued_ms=0, due_ms=0),
+            whole,
+            "a message full of texts that look like something else",
         )
 
     def test_b12_no_byte_is_cut_off(self, harness: Harness) -> None:
@@ -233,4 +235,4 @@ class MessageLaws(Contract):
     @staticmethod
     def _bare(message: m.Message) -> m.Message:
         """The message without what the store writes into it."""
-        return evolve(message, attempt=1, crashes=0, redelivered=False, deferrals=0, enqueued_ms=0, due_ms=0)
+        return evolve(message, attempt=1, crashes=0, redelivered=False, deferrals=0, enqueued_ms=0, due_ms=0, past="")

@@ -74,8 +74,8 @@ class NamesEndAtTheirFirstSpace(MemoryBackend):
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
         return super().claim(consumer.partition(" ")[0], limit, wait_ms)
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
-        return super().release(consumer.partition(" ")[0], started)
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
+        return super().release(consumer.partition(" ")[0], started, how)
 
 
 @breaks("B11")
@@ -170,8 +170,8 @@ class NamesWithoutTrailingBlanks(MemoryBackend):
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
         return super().claim(consumer.rstrip(" "), limit, wait_ms)
 
-    def release(self, consumer: str, started: Sequence[str]) -> int:
-        return super().release(consumer.rstrip(" "), started)
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
+        return super().release(consumer.rstrip(" "), started, how)
 
 
 @breaks("B11")

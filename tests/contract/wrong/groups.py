@@ -56,7 +56,7 @@ class CancelsInEveryGroup(MemoryBackend):
 
 @breaks("B9")
 class ReleaseTakesFromEveryGroup(MemoryBackend):
-    def release(self, consumer: str, started: Sequence[str]) -> int:
+    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
         with self._store.changed:
             now = self._store.clock()
             groups = self._queue.groups().values()

@@ -125,6 +125,21 @@ local function count_up(fields, name, start)
   set_field(fields, name, int((tonumber(field(fields, name)) or start) + 1))
 end
 
+-- Keep the line of a run that did not end the task with its message: at most 5 of 2,048 bytes, the newest.
+local function remember_run(fields, line)
+  if not line or line == '' then return end
+  local lines, size = {}, 0
+  for one in string.gmatch(field(fields, 'past') or '', '[^\n]+') do lines[#lines + 1] = one end
+  lines[#lines + 1] = line
+  local kept = #lines + 1
+  for i = #lines, 1, -1 do
+    size = size + #lines[i] + 1
+    if #lines - i >= 5 or size > 2049 then break end
+    kept = i
+  end
+  set_field(fields, 'past', table.concat(lines, '\n', kept))
+end
+
 -- Names and values as one text: each after its length and a colon.
 local function pack(values)
   local parts = {}

@@ -30,7 +30,7 @@ for item = 1, items do
     if waits then check_delayed(keys) end
     for _ = 1, added do table.remove(fields) end
     if raw ~= '1' then
-      local names = {'attempt', 'crashes', 'redelivered', 'deferrals', 'due', 'expires', 'doomed', '_order'}
+      local names = {'attempt', 'crashes', 'redelivered', 'deferrals', 'due', 'expires', 'doomed', 'past', '_order'}
       for _, name in ipairs(names) do remove_field(fields, name) end
     end
     allow_writes(keys[NEW], ARGV[1])

@@ -1,6 +1,7 @@
 -- Make messages ready again whose holder is gone: they come back.
 -- KEYS the keys of the group, meta, then the task key of each item
--- ARGV group, history limit, least idle time in ms, then per item: place, entry, id, raw, consumer, charge
+-- ARGV group, history limit, least idle time in ms, then per item: place, entry, id, raw, consumer, charge,
+--   the line to keep of its run
 --   consumer: '' for one that was handed out and has no holder; it may have been given back (`unread`) meanwhile
 --   raw: '1' for an entry that is not a message, which is put back as it is
 --   charge: 'started' (it was running when its process died), 'expired' (it may have been), 'none'
@@ -8,8 +9,8 @@
 -- extended its lease meanwhile.
 local keys, group, history, min_idle = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local now, restored, paused = now_ms(), 0, paused_at(KEYS[FIRST_TASK], group)
-for item = 0, (#ARGV - 3) / 6 - 1 do
-  local place, entry, id, raw, consumer, charge = unpack(ARGV, 4 + item * 6, 9 + item * 6)
+for item = 0, (#ARGV - 3) / 7 - 1 do
+  local place, entry, id, raw, consumer, charge, past = unpack(ARGV, 4 + item * 7, 10 + item * 7)
   local key, stream = KEYS[FIRST_TASK + 1 + item], keys[PLACES[place]]
   check(keys, PLACES[COMES_BACK[place]])
   local found = holder(stream, group, entry, consumer ~= '' and min_idle or nil)
@@ -21,6 +22,7 @@ for item = 0, (#ARGV - 3) / 6 - 1 do
     if fields and charge ~= 'none' and raw ~= '1' then
       if charge == 'started' or field(fields, 'redelivered') == '1' then count_up(fields, 'crashes', 0) end
       set_field(fields, 'redelivered', '1')
+      remember_run(fields, past)
     end
     if copy then -- it is removed below
     elseif fields and task.more and notes_of(keys, id, 'cancel')[1] then

@@ -4,9 +4,9 @@
 -- ARGV group, history limit, number of items, the consumer that has most of them, then for each live stream
 --   whose key is given: the first and the last of their entries in it, the id behind the last ('' if there is none; all
 --   three '' if there are none in it), then per item: place, entry, consumer, id, letters ('1' if it is not a
---   message), verdict, delay in ms or reason (both for a retry that may come too late), record, its ttl in ms, made
---   ('1' for a record that gets the attempt of the message), number of follow-ups, then per follow-up: id, delay,
---   number of values, values
+--   message), verdict, reason or delay in ms (of a retry also, after a space, the line to keep of its run, a line
+--   break, and the reason if it may come too late), record, its ttl in ms, made ('1' for a record that gets the
+--   attempt of the message), number of follow-ups, then per follow-up: id, delay, number of values, values
 -- Returns 1 or 0 per item, then the tasks whose turn it is. A message is written to its next place before it leaves the
 -- stream, so that nothing is lost if Redis refuses a write (of an entry, where a stream has no ids left). It works
 -- although Redis is out of memory.
@@ -135,7 +135,8 @@ end
 local function apply(one, task, apart)
   local again = one.verdict == 'retry' or one.verdict == 'defer'
   local delay = again and tonumber(string.match(one.detail, '^%d+'))
-  one.reason = again and string.match(one.detail, '^%d+ (.*)$')
+  local past = nil
+  if again then past, one.reason = string.match(one.detail, '^%d+ ([^\n]*)\n(.*)$') end
   if one.verdict == 'fail' then check(keys, FAILED) end
   if again then check_again(keys, delay, one.place) end
   if one.verdict == 'suspend' then
@@ -161,6 +162,7 @@ local function apply(one, task, apart)
   if again and fields and not one.raw then
     if one.verdict == 'retry' then
       count_up(fields, 'attempt', 1)
+      remember_run(fields, past)
       remove_field(fields, 'redelivered')
     elseif delay > 0 then
       count_up(fields, 'deferrals', 0)
