@@ -28,6 +28,7 @@ from ..errors import (
 from ..model.flows import edges_of
 from ..model.limits import shown_gate
 from ..model.message import Message, Record, TaskInfo, TaskStatus
+from ..model.past import attempts_in
 from ..model.places import Listed, Place
 from ..model.rates import PREFIX
 from ..printable import quoted
@@ -35,6 +36,7 @@ from ..protocols import HasPlaces, Pausing
 from .redacting import MAX_TEXT, Redact, Redactor, Shown, binary, unpacked
 from .values import (
     NOTHING,
+    AttemptRow,
     FailureRow,
     FailureView,
     Filters,
@@ -236,7 +238,16 @@ class Reading:
             failure_type=redactor.text(failure[0], _LINE),
             failure_message=redactor.text(failure[1], MAX_TEXT),
             traceback=redactor.text(failure[2], MAX_TEXT),
-            attempts=(),
+            attempts=[
+                AttemptRow(
+                    one.attempt,
+                    line(redactor, one.type),
+                    line(redactor, one.text),
+                    one.when_ms,
+                    line(redactor, one.worker),
+                )
+                for one in attempts_in(message.past if message else "")
+            ],
             waited=waited_of(info),
             ran=ran_ms(record) / 1000 if ran_ms(record) else None,
             reasons=[line(redactor, reason, 1_000) for reason in reasons],
