@@ -78,9 +78,18 @@ def test_each_command_has_a_method_of_its_name() -> None:
     commands = [command for name in COMMANDS if (command := main.get_command(context, name)) is not None]
     names = {str(command.name).replace("-", "_") for command in commands if not command.hidden}
 
-    assert names - {"worker", "move", "schedule", "limits", "health", "doctor", "dashboard", "metrics"} == {
-        name for name in dir(Admin) if not name.startswith("_")
-    } - {
+    assert names - {
+        "worker",
+        "move",
+        "schedule",
+        "limits",
+        "health",
+        "doctor",
+        "dashboard",
+        "metrics",
+        "top",
+        "timeline",
+    } == {name for name in dir(Admin) if not name.startswith("_")} - {
         "workers",  # shown by `info`
         "explain",  # shown by `task`
         "queues",  # shown by `info` where no queue is named
