@@ -65,7 +65,7 @@ def test_what_is_read_beyond_the_limit_keeps_its_place(backend: RedisBackend, se
     first = second.claim("w", 4, 0)
     assert ids(list(first)) == ["a0", "n0", "a1", "n1"]
     assert second.depth().in_flight == 4
-    assert {one.name: one.in_flight for one in second.consumers()}["w"] == ("n0", "n1", "a0", "a1")
+    assert {one.name: one.in_flight for one in second.consumers()}["w"] == ("a0", "a1", "n0", "n1")
 
     rest = backend.claim("other", 10, 0)
     assert ids(list(rest)) == ["a2", "n2", "a3", "n3", "a4", "n4"]
