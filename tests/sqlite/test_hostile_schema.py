@@ -10,6 +10,7 @@ import pytest
 
 from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.backends.sqlite.driver import Driver, apsw, best, standard
+from pyxqueue.backends.sqlite.schema import VERSION
 from pyxqueue.errors import StoreFileError
 from pyxqueue.model.message import Message
 from pyxqueue.protocols import StoreOptions
@@ -86,7 +87,13 @@ def test_what_was_undone_is_taken_again(backend: SQLiteBackend, file: Path, driv
 
 @pytest.mark.parametrize(
     "sql",
-    ["PRAGMA user_version = 0", "PRAGMA user_version = 14", "PRAGMA user_version = -1", "PRAGMA application_id = 7"],
+    [
+        "PRAGMA user_version = 0",
+        f"PRAGMA user_version = {VERSION + 1}",
+        "PRAGMA user_version = -1",
+        "PRAGMA application_id = 7",
+    ],
+    ids=["none", "newer", "negative", "other"],
 )
 def test_a_file_that_says_it_is_another_is_refused(
     backend: SQLiteBackend, file: Path, driver: Driver, sql: str
