@@ -16,6 +16,7 @@ from attrs import define, field
 
 from .errors import ConfigurationError
 from .log import get_logger
+from .printable import quoted
 
 T = TypeVar("T")
 log = get_logger("pyxqueue.resources")
@@ -110,7 +111,7 @@ class Resource(Generic[T]):
 def check_factory(factory: object) -> None:
     """Raise `ConfigurationError` if a resource cannot be made with this."""
     if not callable(factory):
-        raise ConfigurationError(f"@queue.resource needs a function that opens the resource, but got {factory!r}")
+        raise ConfigurationError(f"@queue.resource needs a function that opens the resource, but got {quoted(factory)}")
     if inspect.iscoroutinefunction(factory) or inspect.isasyncgenfunction(factory):
         raise ConfigurationError(
             f"{getattr(factory, '__qualname__', factory)} is async, and a resource is opened by plain code: use def; "

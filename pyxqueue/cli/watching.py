@@ -12,6 +12,7 @@ from ..client.admin import WorkerInfo
 from ..client.queue import TaskQueue
 from ..errors import ConfigurationError
 from ..model.statistics import Slice, Statistics, TaskCounts
+from ..printable import counted
 from .looking import Look, is_silent, look, paused_lines, running_table, where, workers_line, wrong
 from .output import age, cut, cut_front, progress_text_of, table
 from .target import Target
@@ -146,7 +147,7 @@ def _slowest_table(watched: Watched) -> list[str]:
         for one in slowest(watched)
     ]
     head = [f"task, {_MINUTES} min", "runs", "p50", "p95", "waited p95", "failed"]
-    more = [f"... and {len(rows) - _SLOWEST:,} more tasks: --json"] if len(rows) > _SLOWEST else []
+    more = [f"... and {counted(len(rows) - _SLOWEST, 'more task')}: --json"] if len(rows) > _SLOWEST else []
     return [*table(head, rows[:_SLOWEST], {head[0]}), *more] if rows else []
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from ..model.message import Depth, Progress, TaskStatus
 from ..model.places import Place
 from ..model.statistics import BOUNDS, Histogram, Slice, Statistics, TaskCounts
+from ..printable import counted
 from . import charts
 from .charts import Bar, Node
 from .formatting import ago, moment, ms, number, rate, seconds, share
@@ -396,7 +397,7 @@ def _percent(progress: Progress | None) -> float | None:
 def _node_text(status: TaskStatus | None, count: int, states: Mapping[str, int]) -> str:
     if status is not None:
         return STATES[status][1]
-    return f"{number(count)} tasks: " + ", ".join(f"{number(each)} {name.lower()}" for name, each in states.items())
+    return f"{counted(count, 'task')}: " + ", ".join(f"{number(each)} {name.lower()}" for name, each in states.items())
 
 
 def _of(site: Site, row: GroupRow) -> dict[str, object]:

@@ -31,7 +31,7 @@ from ..model.message import Message, Record, TaskInfo, TaskStatus
 from ..model.past import attempts_in
 from ..model.places import Listed, Place
 from ..model.rates import PREFIX
-from ..printable import quoted
+from ..printable import counted, quoted
 from ..protocols import HasPlaces, Pausing
 from .redacting import MAX_TEXT, Redact, Redactor, Shown, binary, unpacked
 from .values import (
@@ -448,7 +448,7 @@ def _waits_for(info: TaskInfo) -> str:
         return f"the event {info.event}"
     if info.gate:
         return f"the limit {shown_gate(info.gate)}"
-    return f"{info.waits_for:,} tasks" if info.waits_for else ""
+    return counted(info.waits_for, "task") if info.waits_for else ""
 
 
 def ran_ms(record: Record | None) -> int:

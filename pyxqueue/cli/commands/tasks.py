@@ -12,6 +12,7 @@ import msgspec
 from ...client import admin
 from ...client.admin import Admin, Place, Where
 from ...model.message import TaskInfo, TaskStatus
+from ...printable import quoted
 from ..filters import place_option, where_given, where_options
 from ..output import (
     age,
@@ -87,7 +88,7 @@ def _by_place(
     """Return a page of the tasks that fit, one place after the other, and its cursor, which begins with the place."""
     name, _, cursor = after.partition("/")
     if after and name not in places:
-        raise click.UsageError(f"--after {after!r} is not a cursor of this list")
+        raise click.UsageError(f"--after {quoted(after)} is not a cursor of this list")
     left = places[places.index(Place(name)) :] if after else places
     found: list[TaskInfo] = []
     for number, place in enumerate(left):
