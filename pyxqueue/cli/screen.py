@@ -51,6 +51,9 @@ def _keys_at_once() -> Iterator[None]:
 
     before = termios.tcgetattr(sys.stdin)
     tty.setcbreak(sys.stdin)
+    ours = termios.tcgetattr(sys.stdin)
+    ours[3] &= ~termios.ISIG  # ^C is a key like any other: as a signal it may come where Python drops its exception
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, ours)
     try:
         yield
     finally:

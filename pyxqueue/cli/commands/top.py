@@ -87,7 +87,7 @@ def live(look: Callable[[], list[Line]], every: float) -> None:
                     last = (f"q quit  ! {time.strftime('%H:%M:%S')} trying again: {text_of(error)}", "red")
                 while (pressed := key(every, draw(shown, last))) == "resized":
                     pass  # drawn again
-                if pressed.startswith(("q", "Q", "\x04")):
+                if pressed.startswith(("q", "Q", "\x03", "\x04")):
                     return
         except KeyboardInterrupt:
             return
