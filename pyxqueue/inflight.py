@@ -70,6 +70,8 @@ class InFlight:
     """The delay until the next attempt if the hard time limit kills it, in ms; negative if it then fails."""
     queue: int = 0
     """The number of its queue, among those that the worker serves."""
+    since: float = 0.0
+    """When it was claimed or, if it runs, started, by `time.monotonic`."""
 
 
 class Lock(Protocol):
@@ -228,7 +230,7 @@ class InFlightTable:
     def _read(self, slot: int, state: int) -> InFlight:
         at = _MARKS + slot * _SLOT
         header = _HEADER.unpack_from(self.memory, at)
-        _, _, delay, attempt, fence, id_size, receipt_size, generation, queue = header
+        since, _, delay, attempt, fence, id_size, receipt_size, generation, queue = header
         at += _HEADER.size
         raw = self.memory[at : at + id_size + receipt_size]
         return InFlight(
@@ -242,6 +244,7 @@ class InFlightTable:
             waiting=state == _WAITING,
             retry_delay_ms=delay,
             queue=queue,
+            since=since,
         )
 
     def runs(self, entry: InFlight) -> bool:
@@ -251,7 +254,7 @@ class InFlightTable:
 
     def runs_since(self) -> list[tuple[int, float, str]]:
         """Return for each delivery that runs its queue, when it started, by `time.monotonic`, and its task."""
-        return [(entry.queue, self._times(entry.slot)[0], entry.task_id) for entry in self.entries() if entry.running]
+        return [(entry.queue, entry.since, entry.task_id) for entry in self.entries() if entry.running]
 
     def until_stuck(self, now: float) -> float | None:
         """Return after how many seconds a delivery will have waited here for `STUCK` while another one runs: 0 or less

@@ -42,7 +42,7 @@ from .model.message import (
     Unreadable,
     evolve,
 )
-from .model.past import SILENT, appended, line_of_lost
+from .model.past import appended, line_of_silent
 from .model.priorities import class_of
 from .model.rates import has_rate
 from .model.steps import MAX_EVENTS, EventStatus, Steps
@@ -387,15 +387,22 @@ class LockedGroup(Entries):
     def reclaim(self, now: int) -> None:
         """Make entries whose lease has ended ready again, and charge them (B3, B11)."""
         for entry in list(self.overdue(now)):
-            entry.remember(lost(entry, SILENT, now + self.started_ms))
+            attempt = entry.message.attempt if entry.message is not None else 1
+            host = self._host_of(entry.consumer, now)
+            entry.remember(line_of_silent(attempt, now - entry.updated, now, entry.consumer, host))
             entry.charge(Event.LEASE_END)
             self._put_back(entry, 0, now)
 
-    def note_deaths(self, consumer: str, started: Sequence[str], how: str, now: int) -> None:
-        """Note how the process of a consumer ended with what it was running, which `release` then charges (B14)."""
-        for entry in map(self.holding, started if how else ()):
+    def _host_of(self, consumer: str, now: int) -> str:  # noqa: ARG002 - for stores to which supervisors announce them
+        """Return the name of the host of a consumer; empty if it is not known."""
+        return ""
+
+    def remember_runs(self, consumer: str, past: Mapping[str, str]) -> None:
+        """Keep the lines of runs of a consumer, by their receipts, which `release` then ends (B14)."""
+        for receipt, line in past.items():
+            entry = self.holding(receipt)
             if entry is not None and entry.consumer == consumer:
-                entry.remember(lost(entry, how, now + self.started_ms))
+                entry.remember(line)
                 self.save(entry)
 
     def release(self, consumer: str, started: Sequence[str], now: int) -> int:
@@ -723,11 +730,6 @@ class LockedGroup(Entries):
     def _number_in_line(self, entry: Entry) -> int:  # noqa: ARG002 - for stores with fair lines
         """Return the number of a task in its fair line; 0 if it is in none."""
         return 0
-
-
-def lost(entry: Entry, how: str, now: int) -> str:
-    """Return the line of a run whose process died, or was not heard of any more (B14)."""
-    return line_of_lost(entry.message.attempt if entry.message is not None else 1, how, now, entry.consumer)
 
 
 def _flow_of(entry: Entry) -> str:

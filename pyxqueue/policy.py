@@ -24,7 +24,7 @@ from .model.message import (
     Unsupported,
     Verdict,
 )
-from .model.past import LOST, attempts_in
+from .model.past import LOST, Attempt, attempts_in
 from .options import TaskOptions
 
 MAX_DEFERRALS = 12
@@ -41,9 +41,13 @@ def admit(message: Message, options: TaskOptions) -> Fail | None:
     """Return None if the message may run, or its failure if it has crashed too often."""
     if message.crashes > options.max_crashes:
         last = next((one for one in reversed(attempts_in(message.past)) if one.type == LOST), None)
-        how = f", last: {last.text} (worker {last.worker})" if last is not None else ""
+        how = f", last: {last.text} ({_where(last)})" if last is not None else ""
         return Fail(f"its worker process died {message.crashes} times while it ran{how}")
     return None
+
+
+def _where(attempt: Attempt) -> str:
+    return f"worker {attempt.worker} on host {attempt.host}" if attempt.host else f"worker {attempt.worker}"
 
 
 def decide(message: Message | Unreadable, outcome: Outcome, options: TaskOptions, chance: float) -> Verdict:

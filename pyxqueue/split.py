@@ -22,6 +22,7 @@ from .model.message import (
     evolve,
 )
 from .protocols import (
+    NO_LINES,
     Backend,
     Beginning,
     FairLines,
@@ -102,8 +103,8 @@ class SplitBackend:
     def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return self._broker.extend(extensions)
 
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
-        return release(self._broker, consumer, started, how)
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
+        return release(self._broker, consumer, started, past)
 
     def maintain(self, limit: int) -> int:
         return self._broker.maintain(limit)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "names", "clock", "ids", "printable", "urls", "log"),
+    ("errors", "names", "clock", "hosts", "ids", "printable", "urls", "log"),
     ("model", "batching"),
     ("protocols", "locked"),
     ("split",),

@@ -1,4 +1,5 @@
-"""The earlier runs of a task that did not end it: each failed and was retried, or died. They are facts for people.
+"""The earlier runs of a task that did not end it: each failed and was retried, was cut off, or died. They are facts
+for people.
 
 A store keeps a line for each, which it does not read (B14). Nothing acts on them and no seal covers them, so any of
 them may be anyone's text.
@@ -6,8 +7,10 @@ them may be anyone's text.
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ..printable import printable
 
@@ -18,42 +21,61 @@ MAX_BYTES = 2_048
 MAX_TEXT = 200
 """The most characters of the text of one."""
 _MAX_NAME = 100
+_MAX_HOST = 64
 LOST = "WorkerLost"
 """The type of a run whose process died, or was not heard of any more."""
+STOPPED = "WorkerStopped"
+"""The type of a run that was not to blame when its supervisor killed the process. It is not charged."""
+_SILENT = "no sign of life until its lease ended"
+
+_Number: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
 
 
-SILENT = "no sign of life until its lease ended"
-"""The text of a run that was not heard of any more."""
-
-
-class Attempt(Struct, frozen=True):
+class Attempt(Struct, frozen=True, array_like=True):
     """An earlier run of a task."""
 
-    attempt: int
+    attempt: _Number
     type: str
-    """The type of the exception; `WorkerLost` for a run whose process died."""
+    """The type of the exception; `WorkerLost` for a run whose process died, `WorkerStopped` for one that was cut off
+    although it was not to blame."""
     text: str
-    """Its message, in one line, cut after 200 characters."""
-    when_ms: int
-    """When it ended (ms of the store's clock, as closely as its worker knew it); of a run that died, when the store
-    learnt of it."""
+    """Its message, or what happened, in one line, cut after 200 characters."""
+    when_ms: _Number
+    """When it ended (ms of the store's clock, as closely as its worker knew it); of one that was not heard of any more,
+    when the store gave up waiting."""
     worker: str
     """The consumer that ran it."""
-
-
-_Line = tuple[int, str, str, int, str]
+    host: str = ""
+    """The name of the host of that; empty if it is not known."""
+    ran_ms: _Number = 0
+    """How long it ran; of one that was not heard of any more, how long it had been claimed. 0 if that is not known."""
 
 
 def line(attempt: Attempt) -> str:
-    """Return the line to keep of a run: JSON ``[attempt, type, text, when_ms, worker]``."""
-    kind, worker = printable(attempt.type, _MAX_NAME), printable(attempt.worker, _MAX_NAME)
-    text = printable(attempt.text, MAX_TEXT)[:MAX_TEXT]
-    return msgspec.json.encode((attempt.attempt, kind[:_MAX_NAME], text, attempt.when_ms, worker[:_MAX_NAME])).decode()
+    """Return the line to keep of a run: the values of the `Attempt` as a JSON array. It has `MAX_BYTES` at most."""
+    return msgspec.json.encode(_bounded(attempt)).decode()
 
 
-def line_of_lost(attempt: int, how: str, when_ms: int, worker: str) -> str:
-    """Return the line of a run whose process died."""
-    return line(Attempt(attempt, LOST, how, when_ms, worker))
+def _bounded(attempt: Attempt) -> Attempt:
+    """Return it with printable texts of limited length."""
+    return Attempt(
+        attempt.attempt,
+        _cut(attempt.type, _MAX_NAME),
+        _cut(attempt.text, MAX_TEXT),
+        attempt.when_ms,
+        _cut(attempt.worker, _MAX_NAME),
+        _cut(attempt.host, _MAX_HOST),
+        attempt.ran_ms,
+    )
+
+
+def _cut(text: str, most: int) -> str:
+    return printable(text, most)[:most]
+
+
+def line_of_silent(attempt: int, held_ms: int, now_ms: int, worker: str, host: str) -> str:
+    """Return the line of a run that was not heard of any more. `held_ms`: for how long it had been claimed."""
+    return line(Attempt(attempt, LOST, _SILENT, max(0, now_ms), worker, host, max(0, held_ms)))
 
 
 def appended(past: str, new: str) -> str:
@@ -69,11 +91,12 @@ def appended(past: str, new: str) -> str:
 
 
 def attempts_in(past: str) -> list[Attempt]:
-    """Return the runs in the lines, the oldest first; lines that are none are left out."""
+    """Return the runs in the lines, the oldest first, with printable texts. What is no such line is left out, and so
+    is what is too much."""
     found = []
-    for one in past.split("\n"):
+    for one in past[-MAX_BYTES:].split("\n")[-MAX_LINES:]:
         try:
-            found.append(Attempt(*msgspec.json.decode(one, type=_Line)))
-        except msgspec.MsgspecError:
+            found.append(_bounded(msgspec.json.decode(one, type=Attempt)))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             continue
     return found

@@ -9,7 +9,7 @@ Readers accept whatever another program may have written into the store, and lea
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -173,6 +173,11 @@ def some_names(names: Iterable[str]) -> tuple[list[str], int]:
             break
         found.append(name.encode(errors="replace").decode())  # a name may have half of a surrogate pair
     return found, len(ordered) - len(found)
+
+
+def facts_about(consumers: Collection[str], present: Iterable[Present]) -> dict[str, WorkerFacts]:
+    """Return what supervisors have said of these workers, by consumer name. Other announcements are not decoded."""
+    return facts_of(one for one in present if any(f'"{name}"' in one.text for name in consumers))
 
 
 def facts_of(present: Iterable[Present]) -> dict[str, WorkerFacts]:

@@ -6,6 +6,7 @@
 from .beginning import Beginning, Expired, TellExpired, TellsExpired
 from .core import (
     DEFAULT_LEASE_MS,
+    NO_LINES,
     AsyncProducer,
     Backend,
     Broker,
@@ -37,6 +38,7 @@ from .uniqueness import AsyncHasLocks, HasLocks
 
 __all__ = [
     "DEFAULT_LEASE_MS",
+    "NO_LINES",
     "AsyncHasLocks",
     "AsyncProducer",
     "Backend",

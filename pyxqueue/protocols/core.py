@@ -11,6 +11,7 @@ laws say what a repeat does. No operation raises because of what a *message* con
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -29,6 +30,7 @@ from ..model.message import (
 )
 
 DEFAULT_LEASE_MS = 30_000
+NO_LINES: Mapping[str, str] = MappingProxyType({})
 
 
 @runtime_checkable
@@ -180,9 +182,10 @@ class Broker(Protocol):
 
     * **B14 Past.** `Message.past` has a line for each of the newest earlier runs that did not end the task.
 
-      - Retry adds the line that it comes with; the store does not read it. A release with a `how` adds one, of the type
-        `WorkerLost`, to each message that it charges, and the end of a lease adds one to its message
-        (`pyxqueue.model.past`). Nothing else adds a line.
+      - Retry adds the line that it comes with, and a release the lines that it comes with to the messages of their
+        receipts, charged or not; the store does not read them. The end of a lease adds one of the type `WorkerLost`
+        to its message (`pyxqueue.model.past`), with the host of the consumer if a supervisor has announced it (P1).
+        Nothing else adds a line.
       - There are at most 5 lines, of 2,048 bytes together; the oldest go first. An empty line, and one that is longer
         than that, are left out.
       - All else keeps them, also the end of the task and a move to another store (I7), but for requeue, which removes
@@ -215,13 +218,13 @@ class Broker(Protocol):
         """Start the lease of each message again, and store its progress (B6, B10)."""
         ...
 
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
         """Make the messages of a consumer that is gone ready again, and forget the consumer (B11). Returns the number
         of messages. A consumer of that name that claims later is a new one.
 
         `started`: the receipts of the messages that it was running when it died; one that is not current is ignored.
-        `how`: how its process ended, for people (B14); empty if nobody knows. A backend of an older release may do
-        without it: it is called with two arguments then.
+        `past`: lines to keep of runs that this ends, by the receipts (B14), of those that are charged and of others. A
+        backend of an older release may do without it: it is called with two arguments then.
         """
         ...
 

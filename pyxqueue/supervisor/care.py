@@ -12,12 +12,13 @@ from attrs import define, field, frozen
 from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import InFlight, InFlightTable
 from ..model.message import Record
+from ..model.past import LOST, STOPPED
 from ..model.presence import Order
 from ..protocols import Broker, HasPresence, HasSharedClaims
 from ..worker.events import Event, ignore, log, watch_expired
 from ..worker.tally import Tally
 from .children import Child
-from .duties import Duty, DutyLoop, Loss, PresenceDuty, QuietLook, Releaser, StatisticsDuty, all_duties
+from .duties import Duty, DutyLoop, Loss, PresenceDuty, QuietLook, Releaser, StatisticsDuty, all_duties, line_of
 from .presence import Presence
 
 _NO_STORE = 0.1
@@ -162,14 +163,18 @@ class QueueCare:
         if self.duties is not None:
             self.duties.wake(readable)
 
-    def lost(self, child: Child, charged: Sequence[InFlight], how: str = "") -> None:
-        """Have what a process had of this queue released. `charged`: what it was running, of any queue; `how`: how it
-        ended."""
-        if self._releaser is not None:
-            overdue = child.overdue if child.overdue is not None and child.overdue.queue == self.number else None
-            own = [entry for entry in charged if entry.queue == self.number]
-            had = any(entry.queue == self.number for entry in child.table.entries())
-            self._releaser.add(Loss(child.consumer, own, overdue, had, how))
+    def lost(self, child: Child, how: str, *, charged: bool) -> None:
+        """Have what a process had of this queue released. `how`: how it ended, or why it was killed; `charged`: whether
+        what it was running may be the cause."""
+        if self._releaser is None:
+            return
+        overdue = child.overdue if child.overdue is not None and child.overdue.queue == self.number else None
+        had = [entry for entry in child.table.entries() if entry.queue == self.number]
+        running = [entry for entry in had if entry.running]
+        ended = {entry.slot for entry in (child.overdue, *child.cancelled) if entry is not None}
+        kind = LOST if charged else STOPPED
+        past = {one.receipt: line_of(one, child.consumer, kind, how) for one in running if one.slot not in ended}
+        self._releaser.add(Loss(child.consumer, running if charged else [], overdue, bool(had), past))
 
     def end(self) -> None:
         """Release what is left, unless the store cannot be reached, and close it."""

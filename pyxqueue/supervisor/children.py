@@ -34,8 +34,8 @@ class Child:
     restart_at: float = 0.0
     overdue: InFlight | None = None
     """The task beyond its hard time limit for which the process was killed."""
-    cancelled: bool = False
-    """Whether it was killed because a task in it was cancelled by force."""
+    cancelled: list[InFlight] = field(factory=list)
+    """The tasks that were cancelled by force, for which the process was killed."""
     slow: bool = False
     """Whether the log says that it takes long to start."""
 
@@ -101,7 +101,7 @@ class Children:
         child.table = self.make_table()
         name = self.name(child.index)
         child.born = time.monotonic()
-        child.overdue, child.cancelled, child.slow = None, False, False
+        child.overdue, child.cancelled, child.slow = None, [], False
         child.pid = self.start(name, child.table, self._close_inherited)
         child.consumer = with_pid(name, child.pid)
         self.watchdog.add(child.pid)
@@ -115,7 +115,8 @@ class Children:
         self.watchdog.remove(child.pid)
         child.pid = 0
         now = time.monotonic()
-        sound = child.overdue is not None or child.cancelled or (child.table.start.done and now - child.born > _STABLE)
+        killed_here = child.overdue is not None or bool(child.cancelled)
+        sound = killed_here or (child.table.start.done and now - child.born > _STABLE)
         child.failures = 0 if sound else child.failures + 1
         child.restart_at = now + (min(_MAX_PAUSE, 0.1 * 2**child.failures) if child.failures > 1 else 0.0)
 

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
-import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from attrs import define, field
 
+from ..hosts import host_name
 from ..ids import new_id
-from ..model.presence import MAX_NAME, MAX_RUNS, Announcement, Process, some_names
-from ..printable import printable
+from ..model.presence import MAX_RUNS, Announcement, Process, some_names
 from .children import Child, Children
-
-HOST = "PYXQUEUE_HOST"
-"""The environment variable with the name of the host, where its own says nothing, as in a container."""
-
-
-def host_name(environ: Mapping[str, str]) -> str:
-    """Return the name of this host, as one printable word of limited length."""
-    given = environ.get(HOST, "").strip() or socket.gethostname() or "unknown"
-    return printable("-".join(given[:MAX_NAME].split()))[:MAX_NAME]
 
 
 @define(eq=False)
@@ -38,7 +28,7 @@ class Presence:
     draining: bool = False
     name: str = field(factory=lambda: f"supervisor-{os.getpid()}-{new_id()}", init=False)
     """It is unique."""
-    _host: str = field(factory=lambda: host_name(os.environ), init=False)
+    _host: str = field(factory=host_name, init=False)
 
     def text(self, queue: int, tasks: Sequence[str]) -> str:
         """Return what to announce to a queue, of which the workers know these tasks."""

@@ -7,7 +7,6 @@ import ctypes
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import warnings
@@ -90,16 +89,14 @@ def adopts_orphans() -> bool:
 
 
 def how_it_ended(code: int) -> str:
-    """Return in words how a process ended, from its exit code as `os.waitstatus_to_exitcode` has it, and on which
-    host."""
-    host = socket.gethostname()
+    """Return in words how a process ended, from its exit code as `os.waitstatus_to_exitcode` has it."""
     if code >= 0:
-        return f"the process exited with code {code} on host {host}"
+        return f"the process exited with code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:  # a real-time signal has no name
         name = f"signal {-code}"
-    return f"the process was ended by {name}{' (out of memory?)' if name == 'SIGKILL' else ''} on host {host}"
+    return f"the process was ended by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
 
 
 def kill_group(pid: int) -> None:

@@ -174,8 +174,8 @@ class Supervisor:
             log.warning(
                 "worker process %s ended with %s; it was running %s", child.consumer, code, self._names(running)
             )
-        blameless = self._is_stopping() or child.overdue is not None or child.cancelled
-        self._lost(child, [] if blameless else running, how_it_ended(code))
+        why = self._why_killed(child)
+        self._lost(child, why or how_it_ended(code), charged=not why)
 
     def _is_stopping(self) -> bool:
         """Return whether it ends its processes in a certain time: a drain does not."""
@@ -185,9 +185,18 @@ class Supervisor:
         """The exit codes of processes that end because they are to end."""
         return () if self._deadline is None else (0, -signal.SIGKILL) if self._is_stopping() else (0,)
 
-    def _lost(self, child: Child, charged: list[InFlight], how: str = "") -> None:
+    def _lost(self, child: Child, how: str, *, charged: bool) -> None:
         for care in self._cares:
-            care.lost(child, charged, how)
+            care.lost(child, how, charged=charged)
+
+    def _why_killed(self, child: Child) -> str:
+        """Return why this supervisor has killed a process, for whose end its tasks are then not to blame; empty if it
+        has not."""
+        if child.overdue is not None:
+            return f"the process was killed because task {child.overdue.task_id} ran beyond its hard time limit"
+        if child.cancelled:
+            return f"the process was killed because task {child.cancelled[0].task_id} was cancelled by force"
+        return "the worker stopped, and its grace period was over" if self._is_stopping() else ""
 
     def _enforce(self, now: float) -> None:
         """Kill the processes of tasks beyond their hard time limit, and all processes when the grace period is over."""
@@ -209,7 +218,7 @@ class Supervisor:
         store then ends this task as cancelled."""
         for child in self._children.alive():
             if table is child.table and table.runs(entry):
-                child.cancelled = True
+                child.cancelled.append(entry)
                 kill_group(child.pid)
                 log.warning("task %s was cancelled by force: killed %s", self._names([entry]), child.consumer)
 
@@ -264,7 +273,7 @@ class Supervisor:
     def _end(self) -> None:
         """End all processes and release what they had, however the loop ended."""
         for child in self._children.close():
-            self._lost(child, [])
+            self._lost(child, "the supervisor ended", charged=False)
         for care in self._cares:
             care.end()
         self.signs.end()

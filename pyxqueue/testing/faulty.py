@@ -6,7 +6,7 @@ import enum
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -28,6 +28,7 @@ from ..model.message import (
 )
 from ..model.schedules import Schedule
 from ..protocols import (
+    NO_LINES,
     Backend,
     Changed,
     DueSchedules,
@@ -201,8 +202,8 @@ class FaultyBroker(Faulty[Backend]):
     def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return self._call("extend", lambda: self.inner.extend(extensions))
 
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
-        return self._call("release", lambda: release(self.inner, consumer, started, how))
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
+        return self._call("release", lambda: release(self.inner, consumer, started, past))
 
     def maintain(self, limit: int) -> int:
         return self._call("maintain", lambda: self.inner.maintain(limit))

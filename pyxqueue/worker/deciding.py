@@ -10,6 +10,7 @@ from math import ceil
 from attrs import define, field
 
 from ..codec import Codec
+from ..hosts import host_name
 from ..model.message import (
     Aborted,
     Cancelled,
@@ -56,7 +57,7 @@ class Decider:
             options = _DEFAULTS if job.task is None else job.task.options
             verdict = decide(job.delivery.message, outcome, options, self.chance())
             if type(verdict) is Retry:
-                verdict = Retry(verdict.delay_ms, self._past(job, outcome))
+                verdict = Retry(verdict.delay_ms, self._past(job, outcome, ceil(seconds * 1000)))
             then = outcome.then if isinstance(outcome, Suspended) else ()
             record = self._record(job, outcome, verdict, options, ceil(seconds * 1000))
             return Settlement(job.delivery.receipt, verdict, record, then)
@@ -65,13 +66,14 @@ class Decider:
             self._undecided.log(logging.ERROR, text, job.delivery.message.id, exc_info=True)
             return self.failure(job.delivery, f"its outcome cannot be settled: {quoted(error)}")
 
-    def _past(self, job: Job, outcome: Outcome) -> str:
+    def _past(self, job: Job, outcome: Outcome, ran_ms: int) -> str:
         """Return the line to keep of a run that is retried (B14)."""
         delivery = job.delivery
         since = time.monotonic() - job.claimed
         when_ms = delivery.claimed_ms + round(since * 1000) if delivery.claimed_ms else round(time.time() * 1000)
         failure = outcome.failure if isinstance(outcome, Raised) else Failure("", "")
-        return line(Attempt(delivery.message.attempt, failure.type, failure.message, when_ms, self.consumer))
+        attempt = delivery.message.attempt
+        return line(Attempt(attempt, failure.type, failure.message, when_ms, self.consumer, host_name(), ran_ms))
 
     def failure(self, delivery: Delivery, reason: str) -> Settlement:
         """Return a settlement that fails a delivery for a reason that lies outside its task."""

@@ -103,7 +103,7 @@ def test_a_process_that_died() -> None:
     cares, child = cares_of(first, second), Child(1, consumer="w")
     held(child.table)
     for care in cares:
-        care.lost(child, child.running())
+        care.lost(child, "died", charged=True)
 
     step(cares)
 
@@ -118,7 +118,7 @@ def test_a_task_beyond_its_hard_limit() -> None:
     held(child.table)
     child.overdue = child.running()[1]
     for care in cares:
-        care.lost(child, [])
+        care.lost(child, "killed", charged=False)
 
     step(cares)
 

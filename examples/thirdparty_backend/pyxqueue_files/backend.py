@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -29,7 +29,7 @@ from pyxqueue.model.message import (
     enough,
 )
 from pyxqueue.model.turns import Turn
-from pyxqueue.protocols import StoreOptions
+from pyxqueue.protocols import NO_LINES, StoreOptions
 
 from .folder import Folder
 from .group import Group, file_name
@@ -124,9 +124,9 @@ class FilesBackend:
     def extend(self, extensions: Sequence[Extension]) -> Sequence[LeaseStatus]:
         return self._each(Group.extend, extensions)
 
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
         with self._look() as group:
-            group.note_deaths(consumer, started, how, group.now)
+            group.remember_runs(consumer, past)
             return group.release(consumer, started, group.now)
 
     def maintain(self, limit: int) -> int:

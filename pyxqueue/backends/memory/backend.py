@@ -22,7 +22,7 @@ from ...model.places import Place, PlacePage
 from ...model.presence import Order, OrderKind, Present
 from ...model.statistics import Statistics, StatisticsBatch
 from ...model.steps import EventStatus, Steps
-from ...protocols import StoreOptions, TellExpired
+from ...protocols import NO_LINES, StoreOptions, TellExpired
 from . import places
 from .broker import MemoryBroker
 from .fairness import MemoryFairLines
@@ -96,8 +96,8 @@ class MemoryBackend:
     def forget_steps(self, task_ids: Sequence[str]) -> None:
         self._broker.forget_steps(task_ids)
 
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
-        return self._broker.release(consumer, started, how)
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
+        return self._broker.release(consumer, started, past)
 
     def maintain(self, limit: int) -> int:
         self._schedules.look()

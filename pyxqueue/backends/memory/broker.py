@@ -9,7 +9,7 @@ from ...locked import Place
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
 from ...model.steps import EventStatus, Steps
 from ...model.turns import Turn
-from ...protocols import Expired, TellExpired
+from ...protocols import NO_LINES, Expired, TellExpired
 from .group import take_expired
 from .store import Queue
 from .watch import wait
@@ -94,10 +94,10 @@ class MemoryBroker:
             group.trim(self._queue.options.history, now)
             return statuses
 
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
         with self._store.changed:
             group, now = self._queue.join()
-            group.note_deaths(consumer, started, how, now)
+            group.remember_runs(consumer, past)
             count = group.release(consumer, started, now)
             group.trim(self._queue.options.history, now)
             return count

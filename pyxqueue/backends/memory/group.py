@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...locked import READY, WAITING, Entry, Place
 from ...model.message import Message
+from ...model.presence import facts_about
 from ...model.transitions import too_late
 from ...protocols import DEFAULT_LEASE_MS, Expired
 from .counting import GroupStatistics
@@ -58,6 +59,10 @@ class Group(LockingGroup):
             else {0: list(itertools.islice(self.line(line), limit))}
         )
         return found if line is Place.CAME_BACK else self._with_fair(found, limit)
+
+    def _host_of(self, consumer: str, now: int) -> str:
+        facts = facts_about([consumer], self.presence.show(now)).get(consumer)
+        return "" if facts is None else facts.host
 
     def _with_fair(self, found: Mapping[int, Sequence[Entry]], limit: int) -> Mapping[int, Sequence[Entry]]:
         """Add the first ones of the fair lines to the new tasks, which come before them."""

@@ -15,7 +15,7 @@ from ...model.message import Delivery, Extension, LeaseStatus, Message, Settleme
 from ...model.steps import EventStatus
 from ...model.steps import Steps as TaskSteps
 from ...model.wire import message_size
-from ...protocols import Expired, TellExpired
+from ...protocols import NO_LINES, Expired, TellExpired
 from . import commands, locking, lost
 from .claiming import MAX_BLOCK, Lines, Reader
 from .keys import meta
@@ -130,8 +130,8 @@ class RedisBroker:
     def forget_steps(self, task_ids: Sequence[str]) -> None:
         self._session.run(self._registration.each(task_ids, commands.forget_steps))
 
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
-        return self._reclaimer.release(consumer, started, how)
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
+        return self._reclaimer.release(consumer, started, past)
 
     def maintain(self, limit: int) -> int:
         registration = self._registration

@@ -33,12 +33,17 @@ class RedisPresence:
         self._registration.do(lambda keys: Command("leave", presence_keys(keys), [supervisor], bool))
 
     def present(self) -> Sequence[Present]:
-        return self._registration.do(lambda keys: Command("present", presence_keys(keys)[:2], [], _present))
+        return present(self._registration)
 
     def give_order(self, supervisor: str, kind: OrderKind) -> bool:
         return self._registration.do(
             lambda keys: Command("give_order", [*presence_keys(keys), keys.delayed], [supervisor, kind.value], bool)
         )
+
+
+def present(registration: Registration) -> Sequence[Present]:
+    """Return the supervisors that the group knows."""
+    return registration.do(lambda keys: Command("present", presence_keys(keys)[:2], [], _present))
 
 
 def _order(reply: bytes) -> Order | None:

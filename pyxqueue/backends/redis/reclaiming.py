@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ...batching import MAX_ITEMS, batches
 from ...errors import BrokerUnavailableError
 from ...model.message import Message, Unreadable
-from ...model.past import SILENT, line_of_lost
+from ...model.past import line_of_silent
+from ...model.presence import WorkerFacts, facts_about
+from ...protocols import NO_LINES
 from . import commands
 from .commands import Orphan
 from .keys import live_of
+from .presence import present
 from .reading import LAST_ENTRY, entry_fence, message_in, pairs
 from .registration import Registration
 
@@ -165,16 +168,19 @@ class Reclaimer:
             self._restore(place, [(entry.decode(), "", "expired") for entry in stranded], lease)
         return max(len(rows), len(stranded))
 
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
-        """Make ready what a consumer holds, and forget the consumer. `started`: the receipts of what it was running."""
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str]) -> int:
+        """Make ready what a consumer holds, and forget the consumer. `started`: the receipts of what it was running;
+        `past`: lines to keep of runs, by receipt."""
         registration = self._registration
         registration.repaired(lambda: registration.read_classes(always=True))  # it may have claimed of a new one
         running = {receipt.split("|", 1)[0] for receipt in started}
-        returned = sum(self._release(place, consumer, running, how) for place in live_of(registration.keys.classes))
+        lines = {receipt.split("|", 1)[0]: line for receipt, line in past.items()}
+        places = live_of(registration.keys.classes)
+        returned = sum(self._release(place, consumer, running, lines) for place in places)
         registration.do(lambda keys: commands.retire(keys, self._options.group, [consumer]))
         return returned
 
-    def _release(self, place: str, consumer: str, running: set[str], how: str) -> int:
+    def _release(self, place: str, consumer: str, running: set[str], lines: Mapping[str, str]) -> int:
         registration, returned = self._registration, 0
 
         def held() -> list[list[bytes]]:
@@ -188,7 +194,7 @@ class Reclaimer:
             if not entries:
                 return returned
             charged = [(entry, consumer, "started" if place + entry in running else "none") for entry in entries]
-            returned += self._restore(place, charged, 0, how)
+            returned += self._restore(place, charged, 0, lines)
 
     def put_back(self, consumer: str, positions: Sequence[str]) -> None:
         """Make ready what a consumer has just claimed and will not run."""
@@ -197,16 +203,26 @@ class Reclaimer:
             for batch in batches(found):
                 self._restore(place, batch, 0)
 
-    def _restore(self, place: str, found: Sequence[tuple[str, str | bytes, str]], min_idle: int, how: str = "") -> int:
-        """Make entries ready again; each comes with its consumer and its charge. `how`: how the process ended of those
-        that were started."""
-        options, orphans = self._options, self._orphans(place, found, how)
+    def _restore(
+        self,
+        place: str,
+        found: Sequence[tuple[str, str | bytes, str]],
+        min_idle: int,
+        lines: Mapping[str, str] = NO_LINES,
+    ) -> int:
+        """Make entries ready again; each comes with its consumer and its charge. `lines`: those to keep of their runs,
+        by place and entry; of a lease that has ended it is made here."""
+        options, orphans = self._options, self._orphans(place, found, lines)
         return self._registration.do(
             lambda keys: commands.restore(keys, options.group, options.history, min_idle, orphans)
         )
 
-    def _orphans(self, place: str, found: Sequence[tuple[str, str | bytes, str]], how: str) -> list[Orphan]:
+    def _orphans(
+        self, place: str, found: Sequence[tuple[str, str | bytes, str]], lines: Mapping[str, str]
+    ) -> list[Orphan]:
         messages = self._messages_of(place, (entry for entry, _, _ in found))
+        silent = {_text(consumer) for _, consumer, charge in found if charge == "expired"}
+        facts = facts_about(silent, present(self._registration)) if silent else {}
         return [
             Orphan(
                 place,
@@ -215,19 +231,19 @@ class Reclaimer:
                 "1" if isinstance(message, Unreadable) else "",
                 consumer,
                 charge,
-                self._line(message, consumer, {"started": how, "expired": SILENT}.get(charge, "")),
+                self._line(message, _text(consumer), facts) if charge == "expired" else lines.get(place + entry, ""),
             )
             if (message := messages.get(entry)) is not None
             else Orphan(place, entry, entry, "", consumer, charge)
             for entry, consumer, charge in found
         ]
 
-    def _line(self, message: Message | Unreadable, consumer: str | bytes, how: str) -> str:
-        """The line to keep of a run whose process died, or was not heard of any more (B14)."""
-        if not how:
-            return ""
-        name = consumer.decode(errors="replace") if isinstance(consumer, bytes) else consumer
-        return line_of_lost(message.attempt, how, self.clock() or round(time.time() * 1000), name)
+    def _line(self, message: Message | Unreadable, consumer: str, facts: Mapping[str, WorkerFacts]) -> str:
+        """The line to keep of a run that was not heard of any more (B14)."""
+        said, now = facts.get(consumer), self.clock() or round(time.time() * 1000)
+        runs = said.runs if said is not None else ()
+        since = next((run.since_ms for run in runs if run.id == message.id), now)
+        return line_of_silent(message.attempt, now - since, now, consumer, said.host if said is not None else "")
 
     def _messages_of(self, place: str, entries: Iterable[str]) -> dict[str, Message | Unreadable]:
         """The messages in entries of a live stream; an entry that is gone is left out."""
@@ -262,3 +278,7 @@ class Reclaimer:
         ]
         if silent:
             self._registration.do(lambda keys: commands.retire(keys, group, silent[:MAX_ITEMS]))
+
+
+def _text(consumer: str | bytes) -> str:
+    return consumer.decode(errors="replace") if isinstance(consumer, bytes) else consumer

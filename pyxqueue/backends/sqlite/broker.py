@@ -9,18 +9,20 @@ from ...batching import MAX_ITEMS, settlement_size
 from ...clock import deadline_after, is_over, started_ms
 from ...model.locks import LockTerms, Placed
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
-from ...model.past import SILENT, line_of_lost
+from ...model.past import line_of_silent
+from ...model.presence import facts_about
 from ...model.steps import EventStatus, Steps
 from ...model.transitions import Event
 from ...model.turns import Turn
 from ...model.wire import message_size
-from ...protocols import Expired, TellExpired
+from ...protocols import NO_LINES, Expired, TellExpired
 from . import expiring, locking, resuming, upkeep
 from .claiming import deliveries_of, lend
 from .flowing import Flows
 from .group import Group, Packed, packed
 from .limits import RAISED, SQLiteLimits
 from .polling import sleep
+from .presence import present
 from .queue import Groups, Queue
 from .rating import FIRST_OPENING
 from .rows import LEAN, Row, is_time, progress_bytes, remember, row_of
@@ -155,19 +157,19 @@ class SQLiteBroker:
                 statuses += _extend(groups.mine, batch)
         return statuses
 
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
         self._heard.pop(consumer, None)
-        return until_done(partial(self._release, consumer, frozenset(started), how))
+        return until_done(partial(self._release, consumer, frozenset(started), past))
 
-    def _release(self, consumer: str, started: frozenset[str], how: str, limit: int) -> int:
+    def _release(self, consumer: str, started: frozenset[str], past: Mapping[str, str], limit: int) -> int:
         """B11: of what a consumer that is gone still holds, only what it was running is charged."""
         with self._queue.write(join=True) as groups:
             group = groups.mine
             rows = list(map(row_of, group.db.execute(_IN_FLIGHT_OF, (group.key, consumer, limit))))
             for row in rows:
-                running = f"{row.seq}.{row.fence}" in started
-                if running and how:
-                    remember(group.db, row, lost(group, row, how))
+                receipt = f"{row.seq}.{row.fence}"
+                remember(group.db, row, past.get(receipt, ""))
+                running = receipt in started
                 group.put_back(row.charged(Event.RELEASE_STARTED if running else Event.RELEASE), 0)
             group.flush()
             group.db.execute("DELETE FROM consumer WHERE grp = ? AND name = ?", (group.key, consumer))
@@ -325,16 +327,13 @@ def _due(group: Group, place: int, limit: int) -> list[Row]:
     return [row_of(row) for row in group.db.execute(_DUE, (group.key, place, group.now, limit))]
 
 
-def lost(group: Group, row: Row, how: str) -> str:
-    """The line of a run whose process died, or was not heard of any more (B14)."""
-    return line_of_lost(row.attempt, how, group.now + group.started_ms, row.consumer)
-
-
 def _reclaim(group: Group, limit: int) -> int:
     """B3, B11: make tasks whose lease has ended ready, and charge them. Returns their number, at most `limit`."""
     rows = _due(group, IN_FLIGHT, limit)
+    facts = facts_about({row.consumer for row in rows}, present(group.db, group.key, group.now)) if rows else {}
     for row in rows:
-        remember(group.db, row, lost(group, row, SILENT))
+        host = facts[row.consumer].host if row.consumer in facts else ""
+        remember(group.db, row, line_of_silent(row.attempt, group.now - row.updated, group.now, row.consumer, host))
         group.put_back(row.charged(Event.LEASE_END), 0)
     group.flush()
     return len(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...model.presence import MAX_SUPERVISORS, REMEMBERED_MS, Order, OrderKind, Present
+from .driver import Connection
 from .queue import Groups, Queue
 from .rows import is_number, is_text
 
@@ -48,13 +49,7 @@ class SQLitePresence:
         with self._queue.read() as groups:
             if not _is_known(groups, self._queue):
                 return []
-            now = groups.now
-            rows = groups.db.execute(_PRESENT, (groups.mine.key, now - REMEMBERED_MS, MAX_SUPERVISORS))
-        return [
-            Present(name, text, seen, now < seen + keep)
-            for name, seen, keep, text in rows
-            if is_text(name) and is_text(text) and is_number(seen) and is_number(keep)
-        ]
+            return present(groups.db, groups.mine.key, groups.now)
 
     def give_order(self, supervisor: str, kind: OrderKind) -> bool:
         with self._queue.write() as groups:
@@ -67,6 +62,15 @@ class SQLitePresence:
                 order = Order(kind, 1 if last is None else last.number + 1)
                 db.execute(_ORDER, (order.text(), key, supervisor))
             return bool(rows)
+
+
+def present(db: Connection, group: int, now: int) -> list[Present]:
+    """Return the supervisors that a group knows."""
+    return [
+        Present(name, text, seen, now < seen + keep)
+        for name, seen, keep, text in db.execute(_PRESENT, (group, now - REMEMBERED_MS, MAX_SUPERVISORS))
+        if is_text(name) and is_text(text) and is_number(seen) and is_number(keep)
+    ]
 
 
 def _is_known(groups: Groups, queue: Queue) -> bool:

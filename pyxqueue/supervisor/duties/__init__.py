@@ -11,7 +11,7 @@ from .loop import Duty, DutyLoop
 from .maintenance import Maintenance
 from .presence import PresenceDuty
 from .quiet import QuietLook
-from .releaser import Loss, Releaser
+from .releaser import Loss, Releaser, line_of
 from .statistics import StatisticsDuty
 from .stuck import StuckReturner
 
@@ -24,6 +24,7 @@ __all__ = [
     "Releaser",
     "StatisticsDuty",
     "all_duties",
+    "line_of",
 ]
 
 

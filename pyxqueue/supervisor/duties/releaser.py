@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import cast
 
 from attrs import define, field, frozen
 
+from ...clock import wall_clock
 from ...errors import BrokerError, BrokerUnavailableError
+from ...hosts import host_name
 from ...inflight import InFlight, InFlightTable
 from ...model.message import Fail, Failure, Message, Record, Retry, Settlement, TaskStatus
 from ...model.past import Attempt, line
-from ...protocols import Broker, Inspector
+from ...protocols import NO_LINES, Broker, Inspector
 from ...protocols.releasing import release
 from ...worker.events import log
 from ...worker.tally import Tally
@@ -30,8 +32,8 @@ class Loss:
     """The task beyond its hard time limit for which the process was killed."""
     in_flight: bool
     """Whether it had anything in flight."""
-    how: str = ""
-    """How its process ended."""
+    past: Mapping[str, str] = NO_LINES
+    """The lines to keep of what it was running, by receipt."""
 
 
 @define(eq=False)
@@ -57,7 +59,7 @@ class Releaser:
             try:
                 if loss.overdue is not None:
                     self._settle(loss.overdue, loss.consumer)
-                release(self.broker, loss.consumer, [entry.receipt for entry in loss.charged], loss.how)
+                release(self.broker, loss.consumer, [entry.receipt for entry in loss.charged], loss.past)
                 self._count("crashed", loss.charged)
             except BrokerUnavailableError as error:
                 if not self._told:
@@ -92,13 +94,19 @@ class Releaser:
             self.tally.count(outcome, name)
 
 
+def line_of(entry: InFlight, consumer: str, kind: str, text: str) -> str:
+    """Return the line to keep of a run that has just been ended from outside."""
+    ran_ms = max(0, round((time.monotonic() - entry.since) * 1000))
+    return line(Attempt(entry.attempt, kind, text, wall_clock(), consumer, host_name(), ran_ms))
+
+
 def _over_time(entry: InFlight, consumer: str, seal: Callable[[Record], Record]) -> Settlement:
     failure = Failure(
         "pyxqueue.errors.TimeLimitExceeded", "the task ran beyond its hard time limit, so its process was killed"
     )
     if entry.retry_delay_ms >= 0:
-        past = Attempt(entry.attempt, failure.type, failure.message, round(time.time() * 1000), consumer)
-        return Settlement(entry.receipt, Retry(round(entry.retry_delay_ms), line(past)))
+        past = line_of(entry, consumer, failure.type, failure.message)
+        return Settlement(entry.receipt, Retry(round(entry.retry_delay_ms), past))
     record = Record(
         entry.task_id, TaskStatus.FAILURE, error=failure, attempt=entry.attempt, worker=consumer, fence=entry.fence
     )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...model.past import LOST, MAX_BYTES, Attempt, attempts_in, line
+from ...model.presence import Announcement, Process
+from ...protocols import HasPresence
+from .base import needs
 from .prelude import Backend, Contract, Harness, law, m, s
 
 B14 = law("B14")
@@ -10,6 +15,11 @@ B14 = law("B14")
 
 def past_of(delivery: m.Delivery) -> str:
     return s.readable(delivery, B14).past
+
+
+def _said(host: str, consumer: str) -> str:
+    """An announcement of a supervisor with one worker."""
+    return Announcement(host, 7, "1", "3", [], 0, False, {consumer: Process(8, 1, 1, None, [])}).text()
 
 
 def retried(backend: Backend, delivery: m.Delivery, *lines: str) -> m.Delivery:
@@ -58,26 +68,49 @@ class PastLaws(Contract):
         delivery = retried(backend, delivery, "x" * (MAX_BYTES + 1))
         B14.same(past_of(delivery), "x" * 1_000, "the past after a line that is too long")
 
-    def test_b14_a_death_is_a_line(self, harness: Harness) -> None:
-        """Of each task that the process was running, with how it ended, and of no other."""
+    def test_b14_a_release_adds_its_lines(self, harness: Harness) -> None:
+        """To the messages of their receipts, charged or not, and to no other; as they are."""
         backend = harness.open()
-        backend.enqueue(s.jobs(3))
-        started = s.take_exactly(backend, 3, B14)[:2]
-        backend.release("one", [delivery.receipt for delivery in started], "ended by SIGKILL")
-        lines = {one.message.id: attempts_in(past_of(one)) for one in s.take(backend, consumer="two")}
-        seen = {task_id: [(a.attempt, a.type, a.text, a.worker) for a in found] for task_id, found in lines.items()}
-        death = (1, LOST, "ended by SIGKILL", "one")
-        B14.same(seen, {"t000": [death], "t001": [death], "t002": []}, "the runs after a release")
-        B14.holds(all(a.when_ms > 0 for found in lines.values() for a in found), "a line does not say when")
+        backend.enqueue(s.jobs(4))
+        held = s.take_exactly(backend, 4, B14)
+        past = {held[0].receipt: "died", held[1].receipt: 'größe [1,"x"] \\n', held[2].receipt: ""}
+        backend.release("one", [held[0].receipt, held[3].receipt], past)
+        seen = {one.message.id: past_of(one) for one in s.take(backend, consumer="two")}
+        expected = {"t000": "died", "t001": 'größe [1,"x"] \\n', "t002": "", "t003": ""}
+        B14.same(seen, expected, "the past after a release")
+
+    def test_b14_a_line_without_its_run(self, harness: Harness) -> None:
+        """A release adds none to what another consumer holds, nor to what was claimed again."""
+        backend = harness.open()
+        old = s.claimed(backend, B14)
+        backend.release("one", [])
+        backend.enqueue(s.jobs(1))
+        held = s.take_exactly(backend, 2, B14)
+        backend.release("two", [], {one.receipt: "of another" for one in held})
+        backend.release("one", [], {old.receipt: "of an earlier claim"})
+        B14.same([past_of(one) for one in s.take_exactly(backend, 2, B14)], ["", ""], "the past after such releases")
 
     def test_b14_the_end_of_a_lease_is_a_line(self, harness: Harness) -> None:
-        """With the consumer that was not heard of any more."""
+        """With the consumer that was not heard of any more, and without a host if nobody has said it."""
         backend = harness.open()
         retried(backend, s.claimed(backend, B14), line(Attempt(1, "E", "x", 1, "w")))
         harness.advance(harness.lease + 1)
         found = attempts_in(past_of(s.take_one(backend, B14)))
-        seen = [(one.attempt, one.type, one.worker) for one in found]
-        B14.same(seen, [(1, "E", "w"), (2, LOST, "one")], "the runs after a retry and the end of a lease")
+        seen = [(one.attempt, one.type, one.worker, one.host) for one in found]
+        B14.same(seen, [(1, "E", "w", ""), (2, LOST, "one", "")], "the runs after a retry and the end of a lease")
+        B14.holds(found[-1].when_ms > 0, "the line does not say when")
+
+    @needs(HasPresence)
+    def test_b14_the_host_of_a_lease_that_ended(self, harness: Harness) -> None:
+        """It is that of the consumer, as its supervisor has announced it, although that is silent now as well."""
+        backend: Any = harness.open()
+        s.claimed(backend, B14)
+        backend.announce("supervisor", 1_000, _said("web1", "one"))
+        backend.announce("neighbour", 1_000, _said("web2", "two"))
+        backend.announce("stranger", 1_000, '{"one"')
+        harness.advance(harness.lease + 1)
+        (found,) = attempts_in(past_of(s.take_one(backend, B14)))
+        B14.same((found.worker, found.host), ("one", "web1"), "the consumer and the host of a lease that ended")
 
     def test_b14_an_end_keeps_it_and_a_requeue_does_not(self, harness: Harness) -> None:
         """A failed task is shown with its past, and so it is in another store; requeued, it has none."""

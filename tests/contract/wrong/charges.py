@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyxqueue.model.message import evolve
+from pyxqueue.protocols import NO_LINES
 
 from .prelude import PAGE, Entry, Group, MemoryBackend, Place, breaks, lapsed, m
 
@@ -74,8 +75,8 @@ class NamesEndAtTheirFirstSpace(MemoryBackend):
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
         return super().claim(consumer.partition(" ")[0], limit, wait_ms)
 
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
-        return super().release(consumer.partition(" ")[0], started, how)
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
+        return super().release(consumer.partition(" ")[0], started, past)
 
 
 @breaks("B11")
@@ -170,8 +171,8 @@ class NamesWithoutTrailingBlanks(MemoryBackend):
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[m.Delivery]:
         return super().claim(consumer.rstrip(" "), limit, wait_ms)
 
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
-        return super().release(consumer.rstrip(" "), started, how)
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
+        return super().release(consumer.rstrip(" "), started, past)
 
 
 @breaks("B11")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from unittest.mock import patch
 
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.model.message import evolve
+from pyxqueue.protocols import NO_LINES
 
 from .prelude import Group, MemoryBackend, Place, Queue, breaks, m
 
@@ -56,7 +57,7 @@ class CancelsInEveryGroup(MemoryBackend):
 
 @breaks("B9")
 class ReleaseTakesFromEveryGroup(MemoryBackend):
-    def release(self, consumer: str, started: Sequence[str], how: str = "") -> int:
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
         with self._store.changed:
             now = self._store.clock()
             groups = self._queue.groups().values()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyxqueue.model.message import evolve
+from pyxqueue.protocols import NO_LINES
 
-from .prelude import Entry, Group, breaks, m
+from .prelude import Entry, Group, MemoryBackend, breaks, m
 
 
 @breaks("B14")
@@ -48,12 +49,33 @@ class RequeueKeepsThePast(Group):
 
 @breaks("B14")
 class DeathLeavesNoLine(Group):
-    def note_deaths(self, consumer: str, started: Sequence[str], how: str, now: int) -> None:
+    def remember_runs(self, consumer: str, past: Mapping[str, str]) -> None:
         pass
 
 
 @breaks("B14")
 class EveryMessageOfADeadProcessGetsALine(Group):
-    def note_deaths(self, consumer: str, started: Sequence[str], how: str, now: int) -> None:
+    def remember_runs(self, consumer: str, past: Mapping[str, str]) -> None:
         held = [entry.receipt for entry in self.tasks.values() if entry.consumer == consumer]
-        super().note_deaths(consumer, held, how, now)
+        super().remember_runs(consumer, dict.fromkeys(held, max(past.values(), default="")))
+
+
+@breaks("B14")
+class OnlyWhatIsChargedGetsALine(MemoryBackend):
+    def release(self, consumer: str, started: Sequence[str], past: Mapping[str, str] = NO_LINES) -> int:
+        return super().release(consumer, started, {one: line for one, line in past.items() if one in started})
+
+
+@breaks("B14")
+class AnyoneMayAddLines(Group):
+    def remember_runs(self, consumer: str, past: Mapping[str, str]) -> None:
+        for receipt, line in past.items():
+            if (entry := self.holding(receipt)) is not None:
+                entry.remember(line)
+                self.save(entry)
+
+
+@breaks("B14")
+class EndOfALeaseKnowsNoHost(Group):
+    def _host_of(self, consumer: str, now: int) -> str:
+        return ""

@@ -22,8 +22,8 @@ for item = 0, (#ARGV - 3) / 7 - 1 do
     if fields and charge ~= 'none' and raw ~= '1' then
       if charge == 'started' or field(fields, 'redelivered') == '1' then count_up(fields, 'crashes', 0) end
       set_field(fields, 'redelivered', '1')
-      remember_run(fields, past)
     end
+    if fields and raw ~= '1' then remember_run(fields, past) end
     if copy then -- it is removed below
     elseif fields and task.more and notes_of(keys, id, 'cancel')[1] then
       end_cancelled(keys, key, task, id, fields, history, now, consumer)
