@@ -6,7 +6,9 @@ import os
 import random
 import time
 
-from .app import append, site_of_environment
+from pyxqueue.ids import new_id
+
+from .app import append_lines, now_ms, site_of_environment
 
 MOST_WAITING = 300
 
@@ -18,8 +20,10 @@ def main() -> None:
     chance = random.Random(os.getpid())
     while True:
         calls = [(chance.uniform(0.02, 0.1), number) for number in range(chance.choice((1, 1, 1, 20)))]
-        for handle in app["work"].map(calls):
-            append(site.log, "enqueued", handle.task_id, 1, os.getpid())
+        ids = [new_id() for _ in calls]
+        append_lines(site.log, [("calling", one, 0, os.getpid(), now_ms()) for one in ids])
+        app["timed"].map(calls, task_ids=ids)
+        append_lines(site.log, [("enqueued", one, 0, os.getpid()) for one in ids])
         while inspector.depth().ready > MOST_WAITING:
             time.sleep(0.05)
         time.sleep(chance.uniform(0, 0.1))

@@ -1,0 +1,151 @@
+"""A storm: tasks are enqueued while things break, then everything heals, the workers finish, and the checker judges."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pyxqueue import BrokerUnavailableError
+from pyxqueue.ids import new_id
+from pyxqueue.model.message import TaskStatus
+from tests.processes.app import App, Line, Site, append_lines, now_ms
+from tests.support.left_over import left_over
+from tests.support.until import until
+
+from .checker import Findings, Stored, check, recoveries
+
+SEED = "PYXQUEUE_SEED"
+"""A variable with the seed of a storm, to replay it."""
+BATCH = 250
+
+
+class Log:
+    """The lines of a log as they are appended, and which processes are running a task."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._path.touch()
+        self._read = 0
+        self._lines: list[Line] = []
+        self._inside: dict[int, int] = {}
+
+    def lines(self) -> Sequence[Line]:
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            whole, _, _ = file.read().rpartition(b"\n")
+        if whole:
+            self._read += len(whole) + 1
+            new = [Line.read(text) for text in whole.decode().splitlines()]
+            self._lines += new
+            for line in new:
+                if line.kind in {"start", "end"}:
+                    change = 1 if line.kind == "start" else -1
+                    self._inside[line.pid] = self._inside.get(line.pid, 0) + change
+        return self._lines
+
+    def of(self, kind: str) -> Sequence[Line]:
+        return [line for line in self.lines() if line.kind == kind]
+
+    def busy(self) -> set[int]:
+        """The processes that run a task, or died while they did."""
+        self.lines()
+        return {pid for pid, running in self._inside.items() if running}
+
+
+class Storm:
+    """One queue in a storm. The seed decides what happens; when it happens is up to the machine."""
+
+    def __init__(self, site: Site, seed: int) -> None:
+        self.site = site
+        self.app: App = site.app()
+        self.seed = int(os.environ.get(SEED, seed))
+        self.chance = random.Random(self.seed)
+        self.log = Log(site.log)
+        self.killed: set[int] = set()
+        self.orphaned = False
+        """Whether a supervisor was killed: nobody was left to take its processes from the list of consumers."""
+
+    def enqueue(self, count: int, shortest: float, longest: float, delay: float = 0) -> list[str]:
+        """Enqueue tasks that take so many seconds. A call that raises is repeated with the same ids, until it returns.
+
+        delay: seconds after which they are due.
+        """
+        ids = [new_id() for _ in range(count)]
+        task = self.app["timed"].with_options(delay=delay) if delay else self.app["timed"]
+        for start in range(0, count, BATCH):
+            batch = ids[start : start + BATCH]
+            due = now_ms() + round(delay * 1000)
+            append_lines(self.site.log, [("calling", one, 0, os.getpid(), due) for one in batch])
+            calls = [(self.chance.uniform(shortest, longest), number) for number in range(start, start + len(batch))]
+            while True:
+                with suppress(BrokerUnavailableError):
+                    task.map(calls, task_ids=batch)
+                    break
+            append_lines(self.site.log, [("enqueued", one, 0, os.getpid()) for one in batch])
+        return ids
+
+    def kill(self, pid: int, *with_it: int) -> None:
+        """Kill a process. `with_it`: those that have to end with it."""
+        pids = (pid, *with_it)
+        # Noted before, because what they ran may start again at once.
+        append_lines(self.site.log, [("killed", "-", 0, one, now_ms()) for one in pids])
+        self.killed.update(pids)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def over(self) -> bool:
+        """True if nothing waits and nothing is in flight. False while the store cannot be reached."""
+        with suppress(BrokerUnavailableError):
+            depth = self.app.queue.stores.backend.depth()
+            return depth.waiting + depth.in_flight == 0
+        return False
+
+    def drain(self, seconds: float) -> None:
+        """Wait until the workers have done everything."""
+        until(self.over, f"everything is done; {self}", seconds)
+
+    def stored(self) -> Stored:
+        backend, tasks, cursor = self.app.queue.stores.backend, dict[str, TaskStatus](), ""
+        while True:
+            page, cursor = backend.tasks(None, cursor, 1000)
+            tasks |= {info.id: info.status for info in page}
+            if not cursor:
+                break
+        self.app.queue.close()  # another SQLite in this process must not open its file before
+        left = dict(left_over(self.site.url, self.site.stream))
+        if self.orphaned:
+            left.pop("consumers", None)
+        return Stored(tasks, left)
+
+    def judge(self) -> Findings:
+        """What the checker finds, at the end of the storm.
+
+        Raises `AssertionError` if something is wrong, which says how to replay the storm.
+        """
+        findings = check(self.log.lines(), self.stored())
+        wrong = findings.wrong()
+        assert not wrong, f"{wrong}\n{self}"
+        return findings
+
+    def recovery(self, killed: Collection[int]) -> str:
+        """For how long the work of these processes lay still, in words."""
+        found = recoveries(self.log.lines())
+        times = sorted(ms for pid in killed for ms in found.get(pid, ()))
+        return f"median {times[len(times) // 2]} ms, longest {times[-1]} ms" if times else "none"
+
+    def __str__(self) -> str:
+        return f"replay it with {SEED}={self.seed}; its log is {self.site.log}"
+
+
+@contextmanager
+def storm(site: Site, seed: int) -> Iterator[Storm]:
+    """A storm that can be judged once its workers have ended, and closes its queue."""
+    made = Storm(site, seed)
+    try:
+        yield made
+    finally:
+        made.app.queue.close()
