@@ -32,6 +32,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+_UNITS = ((2**30, "GB"), (2**20, "MB"), (2**10, "KB"))
+
+
+def sized(number: int) -> str:
+    """Return a number of bytes: ``"512 bytes"``, ``"1.5 MB"``."""
+    for unit, name in _UNITS:
+        if number >= unit:
+            return f"{number / unit:,.1f} {name}"
+    return f"{number:,} bytes"
+
+
 def printable(text: str, limit: int = LONGEST) -> str:
     """Return the text as one line that cannot move the cursor, begin a second line or hide text.
 

@@ -36,7 +36,7 @@ PROMISED = {
     "asyncio_client": ["[0, 1, 4]", "30 of 30 pages, the last 841"],
 }
 """What the examples that have a worker and a client must print."""
-OTHERS = {"background_task", "demo", "fib"}
+OTHERS = {"incident", "background_task", "demo", "fib"}
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class Look:
     @property
     def silent(self) -> Sequence[WorkerInfo]:
         """Workers that hold tasks, and whose supervisor does not extend their leases."""
-        return [worker for worker in self.workers if worker.in_flight and is_silent(worker, self.lease_ms)]
+        return [worker for worker in self.workers if worker.in_flight and worker.is_silent(self.lease_ms)]
 
     @property
     def all_busy(self) -> bool:
@@ -127,11 +127,6 @@ def running_table(running: Sequence[Running]) -> list[str]:
     return table(["running on", "task", "for", "progress"], rows, {"running on", "task", "progress"})
 
 
-def is_silent(worker: WorkerInfo, lease_ms: int) -> bool:
-    """Whether nobody has been heard of a worker for so long that its host may be dead."""
-    return worker.idle_ms > lease_ms / 2 or (worker.facts is not None and worker.facts.lost)
-
-
 def _is_busy(worker: WorkerInfo) -> bool:
     slots = worker.facts.slots if worker.facts is not None else 1
     return len(worker.in_flight) >= slots
@@ -144,10 +139,16 @@ def workers_line(seen: Look) -> str:
     states = Counter(
         state
         for worker in seen.workers
-        for state in ("busy" if worker.in_flight else "idle", *(("draining",) if _is_draining(worker) else ()))
+        for state in (_state(worker, seen.lease_ms), *(("draining",) if _is_draining(worker) else ()))
     )
-    parts = ", ".join(f"{states[state]:,} {state}" for state in ("busy", "idle", "draining") if states[state])
+    parts = ", ".join(f"{states[state]:,} {state}" for state in ("busy", "idle", "silent", "draining") if states[state])
     return f"{counted(len(seen.workers), 'worker')}{on}: {parts}"
+
+
+def _state(worker: WorkerInfo, lease_ms: int) -> str:
+    if not worker.in_flight:
+        return "idle"
+    return "silent" if worker.is_silent(lease_ms) else "busy"
 
 
 def _is_draining(worker: WorkerInfo) -> bool:
@@ -181,7 +182,7 @@ def _by_error(seen: Look) -> str:
         errors[kind.error] += kind.count
     if not errors or depth is None:
         return ""
-    shown = ", ".join(f"{cut(error, 20)} {number:,}" for error, number in errors.most_common(2))
+    shown = ", ".join(f"{cut_front(error, 20)} {number:,}" for error, number in errors.most_common(2))
     more = ", …" if len(errors) > 2 or errors.total() < depth.failed else ""
     return f": {shown}{more}"
 

@@ -13,7 +13,7 @@ from ..client.queue import TaskQueue
 from ..errors import ConfigurationError
 from ..model.statistics import Slice, Statistics, TaskCounts
 from ..printable import counted
-from .looking import Look, is_silent, look, paused_lines, running_table, where, workers_line, wrong
+from .looking import Look, look, paused_lines, running_table, where, workers_line, wrong
 from .output import age, cut, cut_front, progress_text_of, table
 from .target import Target
 
@@ -23,6 +23,7 @@ _RATE_SLICES = 2
 """The minutes of which rates are: the one that is under way, and the one before."""
 _SLOWEST = 6
 _LONGEST = 10
+_DEADLY = 3
 _ENDED = ("success", "failure", "cancelled", "expired")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -103,7 +104,8 @@ def lines(watched: Watched) -> Iterator[tuple[str, str]]:
         oldest = f"  oldest {age(depth.oldest_ms)}" if depth.oldest_ms else ""
         yield cut("  ".join(f"{name} {number:,}" for name, number in places) + oldest), ""
     yield from ((cut(line), "yellow") for line in paused_lines({f"group {info.group}": info}))
-    yield from ((cut(f"! {line}"), "yellow" if seen.workers else "red") for line in wrong(seen))
+    for line in (*wrong(seen), *deadly(watched)):
+        yield cut(f"! {line}"), "yellow" if seen.workers else "red"
     for block in (_slowest_table(watched), _workers(seen)):
         if block:
             yield "", ""
@@ -132,6 +134,15 @@ def slowest(watched: Watched) -> Sequence[TaskCounts]:
     """Return the tasks that have run in the last minutes, those that take longest first."""
     recent = watched.statistics.recent if watched.statistics else ()
     return sorted((one for one in recent if one.run.count), key=lambda one: -(one.run.quantile(0.95) or 0))
+
+
+def deadly(watched: Watched) -> Iterator[str]:
+    """Yield which tasks have killed their processes in the last minutes."""
+    recent = watched.statistics.recent if watched.statistics else ()
+    for one in sorted(recent, key=lambda each: -each.ended.get("crashed", 0))[:_DEADLY]:
+        if times := one.ended.get("crashed", 0):
+            died = "once" if times == 1 else f"{times:,} times"
+            yield f"the process of {cut_front(one.name, 30)} died {died} within {_MINUTES} min, while it ran"
 
 
 def _slowest_table(watched: Watched) -> list[str]:
@@ -195,7 +206,7 @@ def facts(watched: Watched) -> Mapping[str, Any]:
             for one in seen.running
         ],
         "failures": [{"task": one.name, "error": one.error, "count": one.count} for one in seen.kinds],
-        "wrong": list(wrong(seen)),
+        "wrong": [*wrong(seen), *deadly(watched)],
     }  # fmt: skip
 
 
@@ -220,5 +231,5 @@ def _worker(worker: WorkerInfo, lease_ms: int) -> Mapping[str, Any]:
         "slots": told.slots if told else None,
         "memory": told.rss if told else None,
         "draining": told is not None and told.draining,
-        "silent_ms": worker.idle_ms if is_silent(worker, lease_ms) else None,
+        "silent_ms": worker.idle_ms if worker.is_silent(lease_ms) else None,
     }

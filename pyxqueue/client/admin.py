@@ -43,7 +43,7 @@ from .finding import (
 from .flow_view import ShowsFlows
 from .limits import paused_name, paused_tasks
 from .opened import QueueStore
-from .ordering import GivesOrders, facts_in
+from .ordering import GivesOrders, workers_in
 from .reasons import known, unknown
 from .views import BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
 
@@ -117,17 +117,7 @@ class Admin(ShowsFlows, Diagnoses, ListsPlaces, GivesOrders):
 
         A worker that is dead is there as long as it holds tasks, with what was known of it last.
         """
-        backend = self._store.here().backend
-        lease = backend.lease_ms()
-        live = [one for one in backend.consumers() if one.idle_ms <= 2 * lease or one.in_flight]
-        holders = {one.name for one in live if one.in_flight}
-        facts = {name: one for name, one in facts_in(backend).items() if name in holders or not one.lost}
-        first = [task_id for consumer in live for task_id in consumer.in_flight[:tasks]]
-        found = {info.id: info for info in backend.show(first) if info is not None and info.worker}
-        return [
-            WorkerInfo.of(consumer, found, facts.get(consumer.name))
-            for consumer in sorted(live, key=lambda one: one.name)
-        ]
+        return workers_in(self._store.here().backend, tasks)
 
     def statistics(self, minutes: int = 60) -> Statistics:
         """Return what workers have counted: how runs ended, how long they took, and how long tasks waited, by task.

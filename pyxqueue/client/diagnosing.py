@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import Struct
 
 from ..model.findings import Finding
-from ..model.message import ConsumerInfo, Depth
+from ..model.message import Depth
 from ..printable import counted
 from ..protocols import Backend, Diagnosing, Pausing
 from .limits import paused_tasks
 from .opened import QueueStore
+from .ordering import workers_in
 from .reasons import PAUSED, name_paused
+from .views import WorkerInfo
+
+_HOSTS = 3
+"""The most hosts that a finding names."""
 
 
 class Diagnoses:
@@ -33,18 +38,18 @@ class Situation(Struct, frozen=True):
 
     backend: Backend
     depth: Depth
-    live: Sequence[ConsumerInfo]
-    """The workers that gave a sign of life within a lease."""
-    silent: Sequence[ConsumerInfo]
-    """Those that gave none, and hold tasks."""
+    live: Sequence[WorkerInfo]
+    """The workers that give signs of life."""
+    silent: Sequence[WorkerInfo]
+    """Those that give none, and hold tasks."""
 
 
 def diagnose(backend: Backend) -> list[Finding]:
     """Return what was found about the store, and then about the queue."""
     found = list(backend.diagnose()) if isinstance(backend, Diagnosing) else []
-    lease, consumers = backend.lease_ms(), backend.consumers()
-    live = [one for one in consumers if one.idle_ms <= lease]
-    silent = [one for one in consumers if one.idle_ms > lease and one.in_flight]
+    lease, workers = backend.lease_ms(), workers_in(backend)
+    live = [one for one in workers if not one.is_silent(lease)]
+    silent = [one for one in workers if one.is_silent(lease) and one.in_flight]
     situation = Situation(backend, backend.depth(), live, silent)
     return [*found, *(finding for look in _LOOKS for finding in look(situation))]
 
@@ -60,11 +65,13 @@ def _workers(situation: Situation) -> Iterator[Finding]:
         yield Finding("warning", "workers", "nobody works here", "start workers: `pyxqueue worker MODULE`")
     if situation.silent:
         held = sum(len(one.in_flight) for one in situation.silent)
+        hosts = sorted({one.host or "an unknown host" for one in situation.silent})
+        more = f" and {len(hosts) - _HOSTS:,} more" if len(hosts) > _HOSTS else ""
         yield Finding(
             "warning",
             "silent workers",
-            f"{counted(len(situation.silent), 'worker')} gave no sign of life for a lease, with "
-            f"{counted(held, 'task')}",
+            f"no sign of life from {counted(len(situation.silent), 'worker')} on {', '.join(hosts[:_HOSTS])}{more}, "
+            f"holding {counted(held, 'task')}",
             "" if live else "other workers take such tasks over: start some",
         )
 

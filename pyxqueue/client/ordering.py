@@ -9,6 +9,7 @@ from ..model.presence import Announcement, OrderKind, Present, WorkerFacts, fact
 from ..printable import printable, quoted
 from ..protocols import Backend, HasPresence
 from .opened import QueueStore
+from .views import WorkerInfo
 
 _LISTED = 20
 """The most workers that an error lists."""
@@ -58,6 +59,19 @@ class GivesOrders:
 def facts_in(backend: Backend) -> dict[str, WorkerFacts]:
     """Return what is known about workers, by name; also about those that are silent."""
     return facts_of(backend.present()) if isinstance(backend, HasPresence) else {}
+
+
+def workers_in(backend: Backend, tasks: int = 0) -> list[WorkerInfo]:
+    """Return the workers of a group, as `Admin.workers` does."""
+    lease = backend.lease_ms()
+    live = [one for one in backend.consumers() if one.idle_ms <= 2 * lease or one.in_flight]
+    holders = {one.name for one in live if one.in_flight}
+    facts = {name: one for name, one in facts_in(backend).items() if name in holders or not one.lost}
+    first = [task_id for consumer in live for task_id in consumer.in_flight[:tasks]]
+    found = {info.id: info for info in backend.show(first) if info is not None and info.worker}
+    return [
+        WorkerInfo.of(consumer, found, facts.get(consumer.name)) for consumer in sorted(live, key=lambda one: one.name)
+    ]
 
 
 def _announced(backend: HasPresence) -> list[tuple[Present, Announcement]]:

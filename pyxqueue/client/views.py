@@ -119,6 +119,10 @@ class WorkerInfo(Struct, frozen=True):
             host=facts.host if facts is not None else found[2] if found else "",
         )
 
+    def is_silent(self, lease_ms: int) -> bool:
+        """Whether nothing has been heard of it for so long that its host may be dead. `lease_ms`: the queue's lease."""
+        return self.idle_ms > lease_ms / 2 or (self.facts is not None and self.facts.lost)
+
 
 class QueueInfo(Struct, frozen=True):
     """How many tasks of one group of one queue are in each place."""

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from ..printable import sized
+
 _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (0.001, "ms"))
-_SIZES = ((1024**3, "GB"), (1024**2, "MB"), (1024, "KB"))
 NONE = "\N{EN DASH}"
 
 
@@ -53,12 +54,7 @@ def moment(when: int) -> str:
 
 def size(value: int | None) -> str:
     """Return a number of bytes: ``512 bytes``, ``1.5 MB``; a dash for None."""
-    if value is None:
-        return NONE
-    for unit, name in _SIZES:
-        if value >= unit:
-            return f"{value / unit:.1f} {name}"
-    return f"{value:,} bytes"
+    return NONE if value is None else sized(value)
 
 
 def share(part: int, whole: int) -> str:

@@ -72,7 +72,7 @@ def test_failures_are_counted_by_kind(queue: TaskQueue, command: Command) -> Non
     assert shown[1].split()[:4] == ["2", "jobs.add", "TypeError:", "no"]
     assert shown[2].endswith("such as f2")
     assert shown[3].split()[:3] == ["1", "jobs.add", "ValueError:"]
-    assert shown[-1] == "pyxqueue retry --name jobs.add --error TypeError retries the first kind"
+    assert shown[-1] == "pyxqueue retry --name jobs.add --error TypeError"
     assert [(one["name"], one["error"], one["count"]) for one in groups] == [
         ("jobs.add", "TypeError", 2),
         ("jobs.add", "ValueError", 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ def test_info_is_a_table_for_people(queue: TaskQueue, command: Command) -> None:
     place, _, tables = command("info").stdout.partition("\n\n")
     lines = [line.split() for line in tables.splitlines()]
 
+    assert re.fullmatch(r"memory: [\d.]+ [KM]B, no limit", place.splitlines()[2])
     assert place.splitlines()[-1] == "eviction: noeviction"
     assert lines[0] == ["group", "ready", "in", "flight", "delayed", "failed", "history", "oldest"]
     assert lines[1][:6] == ["cg", "1", "1", "0", "0", "0"]

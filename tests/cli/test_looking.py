@@ -72,6 +72,8 @@ def test_many_silent_workers_are_counted() -> None:
 
 def test_workers_are_counted_in_one_line() -> None:
     """How many there are, on how many hosts, and what they do."""
-    look = Look(QueueInfo("shop", "cg", None), [worker("a"), worker(host="web2", draining=True)], [], [], 1, "", "")
+    workers = [worker("a"), worker(host="web2", draining=True), worker("b", host="web2", lost=True)]
 
-    assert workers_line(look) == "2 workers on 2 hosts: 1 busy, 1 idle, 1 draining"
+    look = Look(QueueInfo("shop", "cg", None), workers, [], [], 30_000, "", "")
+
+    assert workers_line(look) == "3 workers on 2 hosts: 1 busy, 1 idle, 1 silent, 1 draining"

@@ -13,6 +13,7 @@ from redis.sentinel import SentinelConnectionPool
 
 from ...errors import BrokerError, BrokerUnavailableError
 from ...model.findings import Finding
+from ...printable import sized
 from .keys import channel, meta
 from .registration import Registration
 from .topology import Cluster
@@ -21,7 +22,6 @@ _NEEDED = (6, 2)
 _ROUND_TRIPS = 11
 _SLOW_MS, _SKEW_S = 5.0, 2.0
 _NEARLY_FULL, _FULL = 0.8, 0.95
-_GB = 1024**3
 
 
 class Facts(Struct, frozen=True):
@@ -165,7 +165,7 @@ def _memory(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         level,  # type: ignore[arg-type]  # one of three words
         "memory",
-        f"{used / _GB:.2f} GB used, {part:.0%} of {of} ({whole / _GB:.2f} GB)",
+        f"{sized(used)} used, {part:.0%} of {of} ({sized(whole)})",
         "" if level == "ok" else remedy,
     )
     if not limit:

@@ -15,7 +15,7 @@ from ...clock import deadline_after, is_over
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError
 from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable, check_adoptable
 from ...model.places import Place, PlacePage
-from ...printable import quoted
+from ...printable import quoted, sized
 from . import commands
 from .keys import LIVE, QUEUE_PATTERN, GroupKeys, live_of, meta
 from .places import held_by, page
@@ -223,6 +223,7 @@ class RedisInspector:
         policy = str(facts.get("maxmemory_policy", "unknown"))
         return {
             "server": f"{name} {version}",
+            "memory": _memory(facts),
             "persistence": self._persistence(bool(facts.get("aof_enabled"))),
             "eviction": policy if policy == "noeviction" else f"{policy}: the server may drop tasks, set noeviction",
         }
@@ -320,6 +321,12 @@ def watch(
 
 def cancel(registration: Registration, ids: Sequence[str], force: bool) -> Steps[list[bool]]:
     return flags(registration, "cancel", ids, registration.options.history, int(force))
+
+
+def _memory(facts: Mapping[str, Any]) -> str:
+    """How much memory the server uses, of how much."""
+    used, limit = int(facts.get("used_memory", 0)), int(facts.get("maxmemory", 0))
+    return f"{sized(used)}, {used / limit:.0%} of its limit of {sized(limit)}" if limit else f"{sized(used)}, no limit"
 
 
 def _positions(cursor: str) -> dict[str, str]:

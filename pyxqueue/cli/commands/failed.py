@@ -92,7 +92,8 @@ def _print_groups(page: FailurePage, limit: int, to: str, *, as_json: bool) -> N
     largest = page.groups[0]
     chosen = f"--name {shlex.quote(largest.name)} --error {shlex.quote(largest.error)}"
     say()
-    say(f"pyxqueue retry{to} {chosen} retries the first kind")
+    say("this retries the first kind:")
+    say(f"pyxqueue retry{to} {chosen}")
 
 
 def _facts(info: TaskInfo) -> dict[str, Any]:
