@@ -9,6 +9,8 @@ catch them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .clock import Seconds, optional_seconds
 from .printable import LONGEST_LINE, bounded, printable, printable_lines
 
@@ -74,6 +76,20 @@ class BrokerError(PyxqueueError):
 
 class BrokerUnavailableError(BrokerError, ConnectionError):
     """The store cannot be reached or cannot serve requests now; the same call may succeed later."""
+
+
+class NotDurableError(BrokerUnavailableError):
+    """What the call stored is in the store, but the replicas or the disk that its durability demands did not confirm it
+    in time. A crash of the server may lose it. A call with the same ids stores nothing twice, and may be confirmed.
+
+    `acknowledged`: how many have confirmed it, of `wanted`; `ids`: of the tasks, or of what else was stored.
+    """
+
+    def __init__(self, message: str, acknowledged: int = 0, wanted: int = 1, ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.acknowledged = acknowledged
+        self.wanted = wanted
+        self.ids = tuple(ids)
 
 
 class StoreFullError(BrokerError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, cast, get_args
 
 from attrs import Attribute, field, frozen, validators
 from typing_extensions import ParamSpec
@@ -33,6 +33,7 @@ S = TypeVar("S")
 A = TypeVar("A")
 R = TypeVar("R")
 
+DurabilityOption = Literal["normal", "replica", "aof"]
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 
 MAX_SECONDS = 1e10
@@ -253,6 +254,11 @@ class CallOptions:
     """Pairs of text that are stored with the message."""
     priority: int | None = field(default=None, validator=validators.optional(_priority))
     """As the option of the task, which it replaces."""
+    durability: DurabilityOption | None = field(
+        default=None, validator=validators.optional(validators.in_(get_args(DurabilityOption)))
+    )
+    """Where the task must be before the call returns: on the Redis server (``"normal"``), on as many replicas as the
+    queue's URL says (``"replica"``), in the server's append-only file (``"aof"``). It replaces that of the URL."""
     unique: Unique | None = None
     """As the option of the task. Any of these three replaces what the task has of them."""
     debounce: Debounce | None = None

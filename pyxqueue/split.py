@@ -27,6 +27,7 @@ from .protocols import (
     Beginning,
     FairLines,
     HasAbout,
+    HasDurability,
     HasLocks,
     HasPresence,
     HasStatistics,
@@ -81,6 +82,8 @@ class SplitBackend:
             self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused
         if isinstance(broker, HasStatistics):
             self.add_statistics, self.statistics = broker.add_statistics, broker.statistics
+        if isinstance(broker, HasDurability):
+            self.durable, self.confirm = broker.durable, broker.confirm
         if isinstance(broker, HasPresence):
             self.announce, self.leave = broker.announce, broker.leave
             self.present, self.give_order = broker.present, broker.give_order

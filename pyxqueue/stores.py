@@ -19,7 +19,7 @@ from .errors import ConfigurationError
 from .log import get_logger
 from .offload import asynchronous
 from .printable import quoted
-from .protocols import AsyncProducer, Backend, StoreOptions
+from .protocols import AsyncProducer, Backend, StoreOptions, durable
 from .serializers.tags import is_encodable
 from .urls import scheme_of, shown
 
@@ -53,6 +53,10 @@ class OpenStore(Struct, frozen=True):
     @classmethod
     def of(cls, backend: Backend) -> OpenStore:
         return cls(backend, asynchronous(backend), os.getpid())
+
+    def durable(self, word: str) -> OpenStore:
+        """The same store for calls of another durability. Raises `ConfigurationError` if it does not know it."""
+        return OpenStore.of(durable(self.backend, word))
 
 
 def find_store(source: Any, options: StoreOptions) -> StoreSource:

@@ -43,6 +43,7 @@ NAMES = [
     "Missed",
     "MsgpackSerializer",
     "NestedWaitError",
+    "NotDurableError",
     "NotInTaskError",
     "NotRunningError",
     "Outgoing",
@@ -241,7 +242,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "with_options": (
             "(self, *, delay: Seconds | None = None, eta: datetime | None = None, expires: Seconds | datetime | None = "
             "None, task_id: str | None = None,"
-            " headers: Mapping[str, str] | None = None, priority: int | None = None, unique: Unique | None = None,"
+            " headers: Mapping[str, str] | None = None, priority: int | None = None,"
+            " durability: DurabilityOption | None = None, unique: Unique | None = None,"
             " debounce: Debounce | None = None, throttle: Throttle | None = None) -> Task[P, R]"
         ),
     },

@@ -23,7 +23,7 @@ from ..model.flows import MAX_AFTER, MAX_SUCCESSORS, OnFailure, edge_text, edges
 from ..model.message import FLOW_VERSION, ID_PATTERN, Message, Progress, TaskInfo, evolve, valid_id
 from ..names import home_or_error, load
 from ..printable import counted, quoted
-from ..protocols import Backend, HasFlows
+from ..protocols import Backend, HasFlows, durable
 from .flow_view import retry_failed
 from .gathering import agather, as_completed, gather
 from .habits import FLOW_HABITS, no_attribute
@@ -202,9 +202,21 @@ class Flow:
         lists = self.lists or [type(end) for end in plan.ends] != [One]
         messages = list(self._messages(plan))  # all of them first: one that cannot be made stops the others
         result = FlowResult(self._producer, self.id, plan.order, plan.ends, lists=lists)
-        enqueue(self._producer, self.id, messages)
+        enqueue(self._producer, self.id, messages, self._durability())
         self._result = result
         return result
+
+    def _durability(self) -> str | None:
+        """That of the calls, which is that of the flow: it is enqueued as a whole."""
+        tasks = [node.task for node in self._nodes.values()]
+        tasks += [one.task for group in self._groups.values() for one in group]
+        words = {task.call_options.durability for task in tasks} - {None}
+        if len(words) > 1:
+            raise ConfigurationError(
+                f"calls of a flow have durability= {' and '.join(sorted(map(str, words)))}: a flow is enqueued as a "
+                f"whole, give one of them"
+            )
+        return words.pop() if words else None
 
     def _messages(self, plan: Plan) -> Iterator[Message]:
         """Return the messages of the flow, each before those that it waits for."""
@@ -388,20 +400,20 @@ def _is_known_later(value: object) -> bool:
     return bool(found)
 
 
-def enqueue(producer: Producer, flow: str, messages: Sequence[Message]) -> None:
+def enqueue(producer: Producer, flow: str, messages: Sequence[Message], durability: str | None = None) -> None:
     """Enqueue the messages of a flow, the first before the others.
 
     Raises `ConfigurationError` if an id that the application has given, or that begins with one, is another task's, or
     if a task waits for one that was stored before it.
     """
-    stores = producer.stores()
-    backend = stores.backend
+    backend = producer.stores().backend
+    place = backend if durability is None else durable(backend, durability)
     if not isinstance(backend, HasFlows):
         raise ConfigurationError(f"{type(backend).__name__} does not keep flows: use another store for this queue")
     count, known, new = 0, list[Message](), set[str]()
     try:
         while batch := messages[count : count + _BATCH]:
-            accepted = backend.enqueue(batch)
+            accepted = place.enqueue(batch)
             known += [one for one, is_new in zip(batch, accepted, strict=True) if not is_new]
             new.update(one.id for one, is_new in zip(batch, accepted, strict=True) if is_new)
             count += len(batch)

@@ -26,6 +26,7 @@ from ..protocols import (
     Pausing,
     ScheduleChange,
     StoreOptions,
+    confirm,
     in_one_process,
     limit_pausing_of,
     limits_of,
@@ -116,6 +117,7 @@ def _move_schedules(source: str, target: str, options: StoreOptions) -> None:
         there = store_of_schedules(new)
         for one, other in zip(found, there.get([one.id for one in found]), strict=True):
             if other == one or there.change(ScheduleChange(one.id, "", one)) is Changed.DONE:
+                confirm(new, [one.id])
                 here.change(ScheduleChange(one.id, one.mark, None))
 
 

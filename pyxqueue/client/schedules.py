@@ -15,7 +15,7 @@ from ..model import schedules as rules
 from ..model.schedules import Schedule
 from ..options import CallOptions
 from ..printable import quoted
-from ..protocols import ScheduleChange, ScheduleStore
+from ..protocols import ScheduleChange, ScheduleStore, confirm
 from ..registry import Registry
 from ..scheduling import Missed, MissedOption, plan_of
 from ..ticking import Ticker, store_of_schedules, triggered_call, unreadable
@@ -24,7 +24,7 @@ from .producing import Producer
 from .result import AsyncResult
 from .task import Task, spec_of
 
-_NOT_FOR_SCHEDULES = ("delay", "eta", "task_id")
+_NOT_FOR_SCHEDULES = ("delay", "eta", "task_id", "durability")
 
 
 @frozen(eq=False)
@@ -67,6 +67,7 @@ class Schedules:
         new = Schedule(name, plan.timing, call, plan.missed, plan.overlap, "runtime", declared_ms=now)
         made = ticker.alter(name, lambda old: rules.upserted(old, new, now))
         assert made is not None
+        confirm(self._store.here().backend, [name])
         return self._handle(made)
 
     def __getitem__(self, schedule_id: str) -> ScheduleHandle:
@@ -108,6 +109,7 @@ class Schedules:
             keeper.change(ScheduleChange(schedule_id, old.mark, None))
         if schedule_id in keeper.ids() and keeper.get([schedule_id])[0] is None:  # else another program has made it
             raise unreadable(schedule_id)
+        confirm(self._store.here().backend, [schedule_id])
 
     def trigger(self, schedule_id: str) -> AsyncResult[Any]:
         keeper = self._keeper()
@@ -131,6 +133,7 @@ class Schedules:
             return None if new == old else new
 
         ticker.alter(schedule_id, altered)
+        confirm(self._store.here().backend, [schedule_id])
 
 
 @frozen

@@ -23,6 +23,7 @@ from .core import (
     in_one_process,
 )
 from .diagnosing import Diagnosing
+from .durability import HasDurability, confirm, durable
 from .fairness import FairLines, HasFairLines, fair_lines_of
 from .flows import HasFlows
 from .limits import HasLimits, LimitStore, limits_of
@@ -51,6 +52,7 @@ __all__ = [
     "FairLines",
     "HasAbout",
     "HasAsync",
+    "HasDurability",
     "HasFairLines",
     "HasFlows",
     "HasLimits",
@@ -78,6 +80,8 @@ __all__ = [
     "TellExpired",
     "TellsExpired",
     "Wakeups",
+    "confirm",
+    "durable",
     "fair_lines_of",
     "in_one_process",
     "limit_pausing_of",

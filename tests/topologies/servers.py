@@ -14,6 +14,8 @@ from pyxqueue.testing.servers import Server, ServerKind
 from tests.support.until import until
 
 SLOTS = 16_384
+_AT_ONCE = ("--repl-diskless-sync-delay", "0")
+"""A replica is not kept waiting for others that may come."""
 MASTER = "mymaster"
 
 
@@ -50,17 +52,31 @@ class Watched:
         until(lambda: _follows(self.replica), "the replica follows")
 
 
+def follow(server: Server, master: Server) -> None:
+    """Have a server replicate another, from now on. (Redis 6.2 does not start with that in its arguments.)"""
+    ask(server, "REPLICAOF", "127.0.0.1", master.port)
+
+
 def _follows(server: Server) -> bool:
     role = ask(server, "ROLE")
     return bool(role[0] == "slave" and role[3] == "connected")
 
 
 @contextmanager
+def replicated(kind: ServerKind, args: Sequence[str] = ()) -> Iterator[tuple[Server, Server]]:
+    """Start a master and a replica that follows it."""
+    with Server(kind, args=(*_AT_ONCE, *args)) as master, Server(kind, args=(*_AT_ONCE, *args)) as replica:
+        follow(replica, master)
+        until(lambda: ask(master, "WAIT", 1, 100) == 1, "the replica follows")
+        yield master, replica
+
+
+@contextmanager
 def watched(kind: ServerKind, sentinels: int = 1, args: Sequence[str] = ()) -> Iterator[Watched]:
     """Start a master, a replica, and Sentinels that fail over after 500 ms of silence."""
     with ExitStack() as stack:
-        master = stack.enter_context(Server(kind, args=args))
-        replica = stack.enter_context(Server(kind, args=("--replicaof", f"127.0.0.1 {master.port}", *args)))
+        master, replica = [stack.enter_context(Server(kind, args=(*_AT_ONCE, *args))) for _ in range(2)]
+        follow(replica, master)
         watchers = [stack.enter_context(Server(kind, args=("--sentinel",))) for _ in range(sentinels)]
         for one in watchers:
             ask(one, "SENTINEL", "MONITOR", MASTER, "127.0.0.1", master.port, sentinels // 2 + 1)
@@ -113,7 +129,7 @@ class Nodes:
 @contextmanager
 def cluster(kind: ServerKind, masters: int = 3, replicas: int = 0) -> Iterator[Nodes]:
     """Start a cluster whose nodes count as failed after a second of silence."""
-    args = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+    args = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *_AT_ONCE)
     with ExitStack() as stack:
         nodes = [stack.enter_context(Server(kind, args=args)) for _ in range(masters + replicas)]
         for number, node in enumerate(nodes[:masters]):

@@ -6,7 +6,7 @@ Wake-ups still come through the one listening thread of the process, which hands
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError
@@ -19,8 +19,8 @@ from . import broker, inspector, locking, results
 from .connect_async import AsyncClient
 from .faults import has_died
 from .registration import Registration
-from .session import REPLY_TIMEOUT
-from .steps import Execute, Steps
+from .session import REPLY_TIMEOUT, first_of
+from .steps import Execute, Sleep, Steps, Together
 from .watch import Notifier
 
 T = TypeVar("T")
@@ -67,7 +67,12 @@ class AsyncRedisProducer:
             request = next(steps)
             while True:
                 try:
-                    reply = await (self._execute(request) if isinstance(request, Execute) else request.asleep())
+                    if isinstance(request, Execute):
+                        reply = await self._execute(request)
+                    elif isinstance(request, Sleep):
+                        reply = await request.asleep()
+                    else:
+                        reply = await self._execute_together(request)
                 except (BrokerError, NoScriptError) as error:
                     request = steps.throw(error)
                 else:
@@ -80,15 +85,30 @@ class AsyncRedisProducer:
     async def _execute(self, request: Execute) -> Any:
         """`Session.execute` on the event loop."""
         left = request.seconds
+
+        async def action() -> Any:
+            return await (await self._client()).execute_command(*request.args)
+
+        return await self._repeated(action, None if left is None else max(_LEAST_PATIENCE, left))
+
+    async def _execute_together(self, request: Together) -> list[Any]:
+        """`Session.execute_together` on the event loop."""
+
+        async def action() -> list[Any]:
+            return first_of(await (await self._client()).execute_together(request.key, request.commands))
+
+        return await self._repeated(action, None)
+
+    async def _repeated(self, action: Callable[[], Awaitable[T]], seconds: float | None) -> T:
         try:
-            async with asyncio.timeout(None if left is None else max(_LEAST_PATIENCE, left)):
+            async with asyncio.timeout(seconds):
                 try:
-                    return await (await self._client()).execute_command(*request.args)
+                    return await action()
                 except RedisTimeoutError as error:
                     if not has_died(error):
                         raise
                 self._session.link.drop_idle()
-                return await (await self._client()).execute_command(*request.args)
+                return await action()
         except NoScriptError:
             raise
         except TimeoutError as error:

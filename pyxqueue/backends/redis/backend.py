@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from ...model.findings import Finding
 from ...offload import Offloaded
 from ...protocols import AsyncProducer, ScheduleStore, StoreOptions
@@ -50,6 +52,8 @@ class RedisBackend:
         self._records = records = RedisRecords(self._registration, self._notifier)
         self._inspector = inspector = RedisInspector(self._registration, self._notifier)
         self._producer: AsyncProducer | None = None
+        self._durable: dict[str, RedisBackend] = {}
+        """By word, the same queue for calls of another durability."""
         # What the protocols ask for is done in these rooms.
         self.enqueue, self.claim, self.settle, self.extend = broker.enqueue, broker.claim, broker.settle, broker.extend
         self.release, self.maintain, self.lease_ms = broker.release, broker.maintain, broker.lease_ms
@@ -81,6 +85,19 @@ class RedisBackend:
             can = self._session.config.can_open_async
             self._producer = AsyncRedisProducer(self._registration, self._notifier) if can else Offloaded(self)
         return self._producer
+
+    def durable(self, word: str) -> RedisBackend:
+        if word == self._session.config.durability.word:
+            return self
+        if (found := self._durable.get(word)) is None:
+            config = self._session.config
+            made = RedisBackend(evolve(config, durability=config.durability.of(word)), self.options)
+            found = self._durable.setdefault(word, made)
+        return found
+
+    def confirm(self, ids: Sequence[str]) -> None:
+        if (confirmer := self._registration.confirmer) is not None:
+            self._session.run(confirmer.confirm(ids))
 
     def fair_lines(self) -> RedisFairLines:
         return self._fair_lines
@@ -125,6 +142,8 @@ class RedisBackend:
         return OlderQueue(self._registration, groups) if groups.layout < LAYOUT else None
 
     def close(self) -> None:
+        for other in self._durable.values():
+            other.close()
         self._notifier.close()
         self._broker.close()
         self._session.close()

@@ -20,7 +20,7 @@ from . import commands, locking, lost
 from .claiming import MAX_BLOCK, Lines, Reader
 from .keys import meta
 from .reclaiming import Reclaimer
-from .registration import Registration, flags
+from .registration import Registration, confirming, flags
 from .schedules import RedisSchedules
 from .steps import Steps
 from .wakeups import RedisWakeups
@@ -125,7 +125,13 @@ class RedisBroker:
         return self._registration.do(lambda keys: commands.save_steps(keys, receipt, steps))
 
     def send_event(self, task_id: str, name: str, value: bytes) -> EventStatus:
-        return self._registration.do(lambda keys: commands.send_event(keys, task_id, name, value))
+        registration, group = self._registration, self._options.group
+        return self._session.run(
+            registration.current(
+                lambda groups: commands.send_event(groups.streams[group], task_id, name, value),
+                run=confirming(registration, [task_id]),
+            )
+        )
 
     def forget_steps(self, task_ids: Sequence[str]) -> None:
         self._session.run(self._registration.each(task_ids, commands.forget_steps))
@@ -195,11 +201,13 @@ def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[li
     registration.use(messages)
     for batch in batches(messages, message_size):
         new = yield from registration.current(
-            lambda groups: commands.enqueue(stream_key, registration.few(groups), batch)  # noqa: B023 - runs before the next
+            lambda groups: commands.enqueue(stream_key, registration.few(groups), batch),  # noqa: B023 - runs before the next
+            run=confirming(registration, (one.id for one in batch)),
         )
         if rest := batch[len(new) :]:
             new += yield from registration.current(
-                lambda groups: commands.enqueue_any(stream_key, registration.few(groups), rest)
+                lambda groups: commands.enqueue_any(stream_key, registration.few(groups), rest),
+                run=confirming(registration, (one.id for one in rest)),
             )
         accepted += new
     return accepted

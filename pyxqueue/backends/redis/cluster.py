@@ -6,17 +6,27 @@ of a queue are in one slot, and the commands are few.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+from attrs import define
 from redis.client import Redis
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
+from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, TryAgainError
 
 from .topology import Cluster
 
 _SECOND = {"XINFO", "XGROUP", "OBJECT", "MEMORY"}
 """Commands whose first word is followed by another, and then by the key."""
 _KEYLESS = {"INFO", "TIME", "PING", "CONFIG", "CLIENT", "SCRIPT", "PUBSUB", "ACL", "WAIT", "WAITAOF"}
+
+_REDIRECTS = (AskError, MovedError, TryAgainError)
+_REDIRECTIONS = 16
+TRY_AGAIN = 0.05
+"""Seconds after which a slot is tried again that is being moved."""
 
 
 def key_of(args: tuple[Any, ...]) -> str | bytes | None:
@@ -34,6 +44,45 @@ def key_of(args: tuple[Any, ...]) -> str | bytes | None:
     return key if isinstance(key, str | bytes) else str(key)
 
 
+@define
+class Trip:
+    """Commands about one key that are executed together, and where they go: a node may send them to another."""
+
+    key: str
+    commands: Sequence[Sequence[Any]]
+    _asked: AskError | None = None
+    _left: int = _REDIRECTIONS
+
+    def node(self, client: Any) -> Any:
+        """The node of a client to which the commands go next."""
+        if self._asked is None:
+            return client.get_node_from_key(self.key)
+        node = client.get_node(host=self._asked.host, port=self._asked.port)
+        if node is None:
+            raise self._asked
+        return node
+
+    @property
+    def sent(self) -> Sequence[Sequence[Any]]:
+        """The commands for that node. One to which a slot is being moved must be told before each that we know it."""
+        if self._asked is None:
+            return self.commands
+        return [one for command in self.commands for one in (("ASKING",), command)]
+
+    def replies(self, found: list[Any]) -> list[Any]:
+        """The replies to the commands, of all that were sent."""
+        return found if self._asked is None else found[1::2]
+
+    def redirected(self, replies: list[Any]) -> Exception | None:
+        """Why the commands must be sent once more; None if they need not. Raises it if that was so too often."""
+        found = next((one for one in replies if isinstance(one, _REDIRECTS)), None)
+        self._asked = found if isinstance(found, AskError) else None
+        self._left -= 1
+        if found is not None and self._left == 0:
+            raise found
+        return found
+
+
 class ClusterClient(RedisCluster):
     """A cluster client that leaves the replies of streams as they are, and knows where the keys of a command are."""
 
@@ -45,6 +94,29 @@ class ClusterClient(RedisCluster):
         """Run a command that has no key, on the node that has this key."""
         node = self.get_node_from_key(key)  # type: ignore[no-untyped-call] # of redis-py
         return self.execute_command(*args, target_nodes=node)  # type: ignore[no-untyped-call] # of redis-py
+
+    def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Run commands on one connection to the node that has this key, all of them again if it breaks or the slot is
+        elsewhere. Returns their replies, among them errors."""
+        return self.retry.call_with_retry(lambda: self._together(Trip(key, commands)), lambda _: self._look_again())
+
+    def _together(self, trip: Trip) -> list[Any]:
+        while True:
+            pipeline = self.get_redis_connection(trip.node(self)).pipeline(transaction=False)
+            for command in trip.sent:
+                pipeline.execute_command(*command)
+            replies = trip.replies(pipeline.execute(raise_on_error=False))
+            why = trip.redirected(replies)
+            if why is None:
+                return replies
+            if isinstance(why, MovedError):
+                self.nodes_manager.move_slot(why)
+            elif isinstance(why, TryAgainError):
+                time.sleep(TRY_AGAIN)
+
+    def _look_again(self) -> None:
+        with suppress(RedisError, RedisClusterException, OSError):  # then the next attempt fails
+            self.nodes_manager.initialize()
 
     def determine_slot(self, *args: Any) -> int | None:
         key = key_of(args)

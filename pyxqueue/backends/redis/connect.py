@@ -11,14 +11,14 @@ import copy
 import random
 import re
 import socket
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias, cast
 from urllib.parse import parse_qsl
 
 import redis
 import redis.asyncio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import AbstractBackoff, NoBackoff
 from redis.cluster import RedisCluster
@@ -33,6 +33,7 @@ from ...urls import HOW, is_readable, scheme_of, shown
 from .cluster import ClusterClient, leave_streams
 from .connect_async import AsyncClient, can_open, open_cluster, open_pool, open_watched, plain_client
 from .direct import DirectClient
+from .durability import NORMAL, Durability, durability_of
 from .redacting import Told, redacted
 from .topology import Cluster, client_of
 
@@ -104,6 +105,8 @@ class ConnectionConfig:
     client: Place = field(repr=False)
     url: str
     """For people, without the login."""
+    durability: Durability = NORMAL
+    """How durable what a program stores must be when its call returns. Connections are the same for all of them."""
 
     @classmethod
     def from_client(cls, client: GivenClient) -> ConnectionConfig:
@@ -122,10 +125,10 @@ class ConnectionConfig:
     def from_url(cls, url: str) -> ConnectionConfig:
         """Take a URL with the scheme ``redis``, ``redis+sentinel``, ``redis+cluster``, or one of these with ``rediss``,
         or ``unix``. Raises `ConfigurationError` for one it cannot read."""
-        place = None
+        place, (server, durability) = None, durability_of(url)
         if is_readable(url):
             with suppress(ValueError):  # its text, also as a cause, may hold a part of the password
-                place = client_of(url)
+                place = client_of(server)
         if place is None:
             options = ", ".join(name for name, _ in parse_qsl(url.partition("?")[2])) if is_readable(url) else ""
             example = _EXAMPLES.get(scheme_of(url).rpartition("+")[2], "user:password@host:port/0")
@@ -133,7 +136,7 @@ class ConnectionConfig:
                 f"the store's URL {shown(url)} cannot be read: write {scheme_of(url)}://{example}, and {HOW}"
                 + (f"; it has the options {options}: is each value of the right kind?" if options else "")
             )
-        return cls._of(place)
+        return evolve(cls._of(place), durability=durability)
 
     @classmethod
     def _of(cls, place: Place) -> ConnectionConfig:
@@ -236,6 +239,20 @@ def _asked_our_way(manager: Sentinel, ours: dict[str, Any]) -> Sentinel:
     asked, once = copy.copy(manager), Retry(NoBackoff(), 0, supported_errors=(RedisConnectionError,))
     asked.sentinels = [_opened(sentinel, ours | {"retry": once}) for sentinel in manager.sentinels]
     return asked
+
+
+def execute_together(client: Client, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Run commands about a key on one connection, all of them again if it breaks. Returns their replies, among them
+    errors."""
+    if isinstance(client, ClusterClient):
+        return client.execute_together(key, commands)
+    if isinstance(client, DirectClient):
+        return client.execute_together(commands)
+    assert isinstance(client, redis.Redis)
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    return pipeline.execute(raise_on_error=False)
 
 
 def drop_idle(client: Client) -> None:

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 import redis.asyncio
 from redis.asyncio import connection as asynchronous
-from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
 from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import RedisError
+from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError, TryAgainError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
-from .cluster import key_of
+from .cluster import TRY_AGAIN, Trip, key_of
 from .looking import MasterLook
 from .topology import Cluster
 
@@ -36,6 +36,11 @@ class AsyncClient(Protocol):
 
     async def execute_command(self, *args: Any) -> Any: ...
 
+    async def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Run commands about a key on one connection, all of them again if it breaks. Returns their replies, among them
+        errors."""
+        ...
+
     async def drop_idle(self) -> None:
         """Close the idle connections; the next command connects again."""
         ...
@@ -49,6 +54,12 @@ class _Single:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self.execute_command = client.execute_command
+
+    async def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:  # noqa: ARG002
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return await pipeline.execute(raise_on_error=False)
 
     async def drop_idle(self) -> None:
         with suppress(OSError, RedisError):  # of a connection that is closed all the same
@@ -70,12 +81,20 @@ class _Watched(_Single):
 
     async def _execute(self, *args: Any) -> Any:
         async with self._turns:
-            if self._look.is_due():
-                try:  # asking closes the connections to a server that is the master no longer
-                    await self._pool.get_master_address()
-                except (OSError, RedisError):
-                    self._look.failed()
+            await self._ask_when_due()
             return await self._client.execute_command(*args)
+
+    async def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        async with self._turns:
+            await self._ask_when_due()
+            return await super().execute_together(key, commands)
+
+    async def _ask_when_due(self) -> None:
+        if self._look.is_due():
+            try:  # asking closes the connections to a server that is the master no longer
+                await self._pool.get_master_address()
+            except (OSError, RedisError):
+                self._look.failed()
 
     async def aclose(self) -> None:
         await super().aclose()
@@ -94,6 +113,34 @@ class _Cluster(RedisCluster):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         async with self._turns:
             return await super().execute_command(*args, **options)
+
+    async def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        async with self._turns:
+            found: list[Any] = await self.retry.call_with_retry(
+                lambda: self._together(Trip(key, commands)), self._look_again
+            )
+            return found
+
+    async def _together(self, trip: Trip) -> list[Any]:
+        await self.initialize()
+        while True:
+            sent = [PipelineCommand(number, *command) for number, command in enumerate(trip.sent)]
+            await trip.node(self).execute_pipeline(sent)
+            replies = trip.replies([one.result for one in sent])
+            for reply in replies:
+                if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+                    raise reply
+            why = trip.redirected(replies)
+            if why is None:
+                return replies
+            if isinstance(why, MovedError):
+                await self.nodes_manager.move_slot(why)
+            elif isinstance(why, TryAgainError):
+                await asyncio.sleep(TRY_AGAIN)
+
+    async def _look_again(self, _: Exception) -> None:
+        with suppress(RedisError, RedisClusterException, OSError):  # then the next attempt fails
+            await self.nodes_manager.initialize()
 
     async def _determine_slot(self, command: str, *args: Any) -> int:
         key = key_of((command, *args))

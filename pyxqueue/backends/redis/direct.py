@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from hiredis import pack_command
@@ -21,6 +21,7 @@ from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, Se
 
 from .looking import MasterLook
 
+T = TypeVar("T")
 _KINDS = {
     Connection,
     SSLConnection,
@@ -30,6 +31,10 @@ _KINDS = {
 }
 _LOOK_AFTER = 1.0
 """A connection that was idle for so many seconds may have been closed by the server: it is looked at before use."""
+
+
+def _read_one(connection: Connection) -> Any:
+    return connection.read_response()
 
 
 class DirectClient:
@@ -59,24 +64,44 @@ class DirectClient:
     def execute_command(self, *args: Any) -> Any:
         words = (*args[0].split(), *args[1:]) if " " in args[0] else args  # as redis-py does: "CONFIG GET"
         packed = (pack_command(words),)
-        connection = self._take()
-        try:
-            reply = self._retry.call_with_retry(
-                lambda: self._ask(connection, packed), lambda _: connection.disconnect()
-            )
-        finally:
-            self._give_back(connection)
+        reply = self._on_connection(lambda connection: self._ask(connection, packed))
         callback = dict.get(self._callbacks, args[0])  # ours are all upper case: its own `get` is slower
         return reply if callback is None else callback(reply)
 
-    def _ask(self, connection: Connection, packed: Sequence[bytes]) -> Any:
-        """Send one command and read its reply. A connection on which that was cut short is closed: the reply may still
+    def execute_together(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Run commands on one connection, all of them again if it breaks. Returns their replies, among them errors."""
+        packed = (b"".join(pack_command(tuple(command)) for command in commands),)
+
+        def reply_to(connection: Connection) -> Any:
+            try:
+                return connection.read_response()
+            except ResponseError as error:
+                return error
+
+        def read(connection: Connection) -> list[Any]:
+            return [reply_to(connection) for _ in commands]
+
+        return self._on_connection(lambda connection: self._ask(connection, packed, read))
+
+    def _on_connection(self, ask: Callable[[Connection], T]) -> T:
+        """Use a connection, and connect again if it breaks."""
+        connection = self._take()
+        try:
+            found: T = self._retry.call_with_retry(lambda: ask(connection), lambda _: connection.disconnect())
+            return found
+        finally:
+            self._give_back(connection)
+
+    def _ask(
+        self, connection: Connection, packed: Sequence[bytes], read: Callable[[Connection], Any] = _read_one
+    ) -> Any:
+        """Send commands and read their replies. A connection on which that was cut short is closed: the reply may still
         come, and would be taken for that of the next command."""
         try:
             if self._look is not None:
                 connection.connect()  # to the master, if it is closed: sending would connect to the server it had
             connection.send_packed_command(packed, check_health=False)
-            return connection.read_response()
+            return read(connection)
         except ResponseError:  # this is the reply
             raise
         except BaseException:

@@ -20,7 +20,7 @@ from . import commands
 from .keys import LIVE, QUEUE_PATTERN, GroupKeys, live_of, meta
 from .places import held_by, page
 from .reading import entry_fence, message_in, pairs, task_info
-from .registration import Registration, flags
+from .registration import Registration, confirming, flags
 from .results import look
 from .steps import Steps, call
 from .watch import Notifier
@@ -77,7 +77,11 @@ class RedisInspector:
             for task_id, info in zip(ids, self.show(ids), strict=True)
         ]
         return self._session.run(
-            self._registration.each(found, lambda keys, batch: commands.requeue(keys, group, batch, rejoins=rejoins))
+            self._registration.each(
+                found,
+                lambda keys, batch: commands.requeue(keys, group, batch, rejoins=rejoins),
+                run=confirming(self._registration, ids),
+            )
         )
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
@@ -86,7 +90,8 @@ class RedisInspector:
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         check_adoptable(tasks)
         self._registration.use([task.message for task in tasks])
-        return self._session.run(self._registration.each(tasks, commands.adopt, adoption_size))
+        run = confirming(self._registration, (task.id for task in tasks))  # the store that they come from deletes them
+        return self._session.run(self._registration.each(tasks, commands.adopt, adoption_size, run=run))
 
     def tasks(
         self, state: TaskStatus | None = None, cursor: str = "", count: int = 100
@@ -221,10 +226,12 @@ class RedisInspector:
         name = str(facts.get("server_name", "redis"))
         version = facts.get(f"{name}_version") or facts.get("redis_version", "of unknown version")
         policy = str(facts.get("maxmemory_policy", "unknown"))
+        durability = self._session.config.durability
         return {
             "server": f"{name} {version}",
             "memory": _memory(facts),
             "persistence": self._persistence(bool(facts.get("aof_enabled"))),
+            **({} if durability.word == "normal" else {"durability": durability.told}),
             "eviction": policy if policy == "noeviction" else f"{policy}: the server may drop tasks, set noeviction",
         }
 

@@ -13,7 +13,7 @@ from ...model.locks import LockKind, LockTerms, Placed, Placement, lock_of
 from ...model.message import Message
 from ...model.wire import message_size
 from . import commands
-from .registration import Registration
+from .registration import Registration, confirming
 from .steps import Steps
 
 _CHECKS = 3
@@ -59,7 +59,8 @@ def _call(
 ) -> Steps[list[Placed]]:
     stream_key = registration.options.stream_key
     return registration.current(
-        lambda groups: commands.enqueue_unique(stream_key, registration.few(groups), messages, terms, seen)
+        lambda groups: commands.enqueue_unique(stream_key, registration.few(groups), messages, terms, seen),
+        run=confirming(registration, (one.id for one in messages)),
     )
 
 

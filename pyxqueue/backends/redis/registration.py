@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from ...batching import batches
 from ...errors import BrokerUnavailableError
@@ -19,6 +20,9 @@ from .named_pauses import NamedPauses
 from .reading import MAX_FIELDS, Groups, other_layout, pairs, read_classes, read_groups, read_lease, read_paused
 from .session import Session
 from .steps import Steps, call
+
+if TYPE_CHECKING:
+    from .confirming import Confirmer
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -38,6 +42,8 @@ class Registration:
         self.paused_at: dict[str, str] | None = None
         """Where the group stood when it was paused, as `read_lease` has found it; None if it was not paused."""
         self.names = NamedPauses(session, options)
+        self.confirmer = self._make_confirmer()
+        """None if nothing that is stored here is waited for."""
         self._classes = frozenset[int]()
         """The priority classes that this handle has used."""
         self._looked = 0.0
@@ -148,13 +154,27 @@ class Registration:
                 self.refresh()
         raise self._vanishing(stale) from stale
 
-    def current(self, build: Callable[[Groups], Command[T]], seconds: float | None = None) -> Steps[T]:
+    def _make_confirmer(self) -> Confirmer | None:
+        durability = self.session.config.durability
+        if durability.word == "normal":
+            return None
+        from .confirming import Confirmer  # noqa: PLC0415 - few queues wait for replicas or a disk
+
+        return Confirmer(durability, self.options.stream_key, self.session.config.url)
+
+    def current(
+        self,
+        build: Callable[[Groups], Command[T]],
+        seconds: float | None = None,
+        run: Callable[[Command[T]], Steps[T]] | None = None,
+    ) -> Steps[T]:
         """One script call, built for the groups; if they turn out to be stale, register and call it again."""
         stale: StaleGroups | None = None
         for _ in range(_TRIES):
             try:
                 groups = self._groups or (yield from self._register())
-                return (yield from call(build(groups), seconds))
+                command = build(groups)
+                return (yield from (call(command, seconds) if run is None else run(command)))
             except StaleGroups as error:
                 stale = error
                 self.refresh()
@@ -166,6 +186,7 @@ class Registration:
         build: Callable[[GroupKeys, Sequence[Item]], Command[list[T]]],
         size: Callable[[Item], int] = lambda _: 0,
         seconds: float | None = None,
+        run: Callable[[Command[list[T]]], Steps[list[T]]] | None = None,
     ) -> Steps[list[T]]:
         """One script call for each batch of `items`, on our group's keys; returns the results of all. A reply stops
         short where a task is in a priority class whose keys were not given."""
@@ -174,10 +195,11 @@ class Registration:
             found = yield from self.current(
                 lambda groups: build(groups.streams[group], batch),  # noqa: B023 - runs before the next
                 seconds,
+                run,
             )
             if rest := batch[len(found) :]:  # from a task on whose priority class has come into use
                 self.refresh()
-                found += yield from self.current(lambda groups: build(groups.streams[group].whole, rest), seconds)
+                found += yield from self.current(lambda groups: build(groups.streams[group].whole, rest), seconds, run)
             replies += found
         return replies
 
@@ -193,3 +215,10 @@ def flags(registration: Registration, script: str, ids: Sequence[str], *more: Ar
     """A script that returns 1 or 0 per id."""
     first = (registration.options.group, *more)
     return registration.each(ids, lambda keys, batch: commands.flags(script, keys, first, batch))
+
+
+def confirming(registration: Registration, ids: Iterable[str]) -> Callable[[Command[T]], Steps[T]] | None:
+    """How to run a command that stores something for a program, so that it returns when that is as durable as the queue
+    demands; None: as any other command. `ids`: of what it stores."""
+    confirmer = registration.confirmer
+    return None if confirmer is None else partial(confirmer.call, ids=ids)

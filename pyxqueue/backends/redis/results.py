@@ -7,6 +7,7 @@ from functools import partial
 
 from ...batching import batches, record_size
 from ...clock import seconds_left
+from ...errors import ConfigurationError
 from ...model.message import Record
 from ...protocols import StoreOptions
 from . import commands
@@ -61,6 +62,8 @@ class RedisResults:
 
     def __init__(self, config: ConnectionConfig, options: StoreOptions) -> None:
         check_names(options.stream_key, options.group)
+        if config.durability.word != "normal":
+            raise ConfigurationError("records are not waited for: durability= belongs to the URL of the broker")
         self._session = Session(config)
         self._notifier = Notifier(self._session, options.stream_key)
         self._keys = GroupKeys.of(options.stream_key, options.group, later_stream(options.stream_key, options.group))

@@ -11,10 +11,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...errors import BrokerError, PyxqueueError
 from .cluster import ClusterClient
-from .connect import Client, ConnectionConfig
+from .connect import Client, ConnectionConfig, execute_together
 from .faults import has_died, is_of_connections, translate
 from .sharing import Link, join, leave
-from .steps import Execute, Steps
+from .steps import Execute, Sleep, Steps, Together
 
 T = TypeVar("T")
 
@@ -22,6 +22,13 @@ REPLY_TIMEOUT = 5.0
 """Seconds until a command that does not block counts as lost."""
 _PATIENCES = (1.0, 2.5, REPLY_TIMEOUT)
 """How many seconds to wait for a reply: the first of these that is not less than the time the caller has left."""
+
+
+def first_of(replies: list[Any]) -> list[Any]:
+    """Return the replies to commands that were executed together. Raises the error of the first."""
+    if isinstance(replies[0], Exception):
+        raise replies[0]
+    return replies
 
 
 class Session:
@@ -52,8 +59,10 @@ class Session:
                 try:
                     if isinstance(request, Execute):
                         reply = self.execute(*request.args, seconds=request.seconds)
-                    else:
+                    elif isinstance(request, Sleep):
                         reply = request.sleep()
+                    else:
+                        reply = self.execute_together(request)
                 except (BrokerError, NoScriptError) as error:
                     request = steps.throw(error)
                 else:
@@ -71,14 +80,21 @@ class Session:
         patience = REPLY_TIMEOUT
         if seconds is not None:
             patience = next((one for one in _PATIENCES if seconds <= one), REPLY_TIMEOUT)
+        return self._repeated(lambda: self.link.client(patience).execute_command(*args))
+
+    def execute_together(self, request: Together) -> list[Any]:
+        """`execute` for several commands on one connection; all of them are repeated."""
+        return self._repeated(lambda: first_of(execute_together(self.client, request.key, request.commands)))
+
+    def _repeated(self, action: Callable[[], T]) -> T:
         try:
             try:
-                return self.link.client(patience).execute_command(*args)
+                return action()
             except RedisTimeoutError as error:
                 if not has_died(error):
                     raise
             self.link.drop_idle()
-            return self.link.client(patience).execute_command(*args)
+            return action()
         except NoScriptError:
             raise
         except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError

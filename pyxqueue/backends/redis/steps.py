@@ -1,4 +1,4 @@
-"""What an operation asks for while it runs: a command of the server, or to sleep until a waiter is told something.
+"""What an operation asks for while it runs: commands of the server, or to sleep until a waiter is told something.
 
 What producers do is written as generators, here called steps: they yield a request, are sent the reply, and return the
 result. They do no I/O, so that the same steps run in the caller's thread (`Session.run`) and on an event loop (`aio`).
@@ -33,6 +33,14 @@ class Execute(Struct, frozen=True):
     args: Sequence[Any]
     seconds: float | None = None
     """What the caller has left; None: without a limit."""
+
+
+class Together(Struct, frozen=True):
+    """Run commands one after the other on one connection, to the node that has a key. Their replies are sent back, with
+    errors of the driver among them; but that of the first command is raised."""
+
+    key: str
+    commands: Sequence[Sequence[Any]]
 
 
 News: TypeAlias = Mapping[str | None, bytes]
@@ -94,21 +102,25 @@ class Sleep(Struct, frozen=True, eq=False):
         return self.inbox.take(self.deadline)
 
 
-Request: TypeAlias = Execute | Sleep
+Request: TypeAlias = Execute | Together | Sleep
 Steps: TypeAlias = Generator[Request, Any, T]
 
 
-def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
-    """One script call, and those that follow from its reply. If the server does not have the script, it is sent."""
+def evaluated(command: Command[Any], ask: Callable[[Sequence[Any]], Request]) -> Steps[Any]:
+    """The reply to a script call, for which `ask` makes the request. If the server does not have the script, it is
+    sent."""
     script = SCRIPTS[command.script]
     args = (len(command.keys), *command.keys, *command.args)
-    reply, is_known = None, True
     try:
-        reply = yield Execute(("EVALSHA", script.sha, *args), seconds)
+        return (yield ask(("EVALSHA", script.sha, *args)))
     except NoScriptError:
-        is_known = False  # it must not be the context of a later error
-    if not is_known:
-        reply = yield Execute(("EVAL", script.text, *args), seconds)
+        pass  # it must not be the context of a later error
+    return (yield ask(("EVAL", script.text, *args)))
+
+
+def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
+    """One script call, and those that follow from its reply."""
+    reply = yield from evaluated(command, lambda args: Execute(args, seconds))
     result = command.parse(reply)
     if command.then is not None and (following := command.then(reply)) is not None:
         with suppress(BrokerError):  # what stops it does not matter to the result

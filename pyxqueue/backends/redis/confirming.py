@@ -1,0 +1,102 @@
+"""Waiting until replicas, or a disk, have what a script has stored.
+
+WAIT and WAITAOF count from the last command of their own connection that wrote something. A script that finds its task
+stored already writes nothing, and a wait after it would confirm what nobody else has. So something is written between
+the two, and all three are sent together on one connection, each time that they are sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from redis.exceptions import NoPermissionError
+
+from ...errors import BrokerError, ConfigurationError, NotDurableError
+from ...printable import counted
+from . import durability as settings
+from .commands import Command
+from .durability import Durability
+from .keys import meta
+from .steps import Steps, Together, call, evaluated
+
+T = TypeVar("T")
+_TOUCH = """
+local layout = redis.call('HGET', KEYS[1], 'layout')
+if layout then redis.call('HSET', KEYS[1], 'layout', layout) end
+"""
+"""Writes what is stored already, and nothing where nothing is. It counts as a write, and leaves no key behind."""
+
+
+class Confirmer:
+    """Has what one queue stores confirmed."""
+
+    def __init__(self, durability: Durability, stream_key: str, url: str) -> None:
+        self._durability = durability
+        self._key = meta(stream_key)
+        self._url = url
+        self._touch = "EVAL", _TOUCH, 1, self._key
+        self._is_checked = durability.word != "aof"
+
+    def call(self, command: Command[T], ids: Iterable[str]) -> Steps[T]:
+        """`steps.call`, which returns when the result is confirmed. `ids`: what is stored, for the error.
+
+        Raises `NotDurableError` if it was stored, and is not confirmed in time. Raises `ConfigurationError` if the
+        server cannot confirm it; the first call does so before anything is stored.
+        """
+        if not self._is_checked:
+            _, reply = yield Together(self._key, [self._touch, ("WAITAOF", 1, 0, 1)])
+            self._check(reply)
+            self._is_checked = True
+        reply, written, confirmed = yield from evaluated(command, self._together)
+        result = command.parse(reply)
+        self._judge(written, confirmed, ids)
+        if command.then is not None and (following := command.then(reply)) is not None:
+            with suppress(BrokerError):  # as in `call`
+                yield from call(following)
+        return result
+
+    def confirm(self, ids: Iterable[str]) -> Steps[None]:
+        """Return when all is confirmed that the store has by now."""
+        written, confirmed = yield Together(self._key, [self._touch, self._durability.wait])
+        self._judge(written, confirmed, ids)
+
+    def _together(self, args: Sequence[Any]) -> Together:
+        return Together(self._key, [args, self._touch, self._durability.wait])
+
+    def _judge(self, written: Any, confirmed: Any, ids: Iterable[str]) -> None:
+        self._check(confirmed)
+        failed = next((one for one in (written, confirmed) if isinstance(one, Exception)), None)
+        acknowledged = 0 if failed else self._durability.acknowledged(confirmed)
+        wanted = self._durability.wanted
+        if acknowledged < wanted:
+            stored = tuple(ids)
+            why = f": {type(failed).__name__}" if failed else f" within {settings.PATIENCE_MS / 1000:g} s"
+            raise NotDurableError(
+                f"the store at {self._url} has {counted(len(stored), 'item')}, not confirmed to be on "
+                f"{self._durability.where}: {acknowledged} of {wanted} answered{why}; a crash or a failover may "
+                f"lose what was stored, call again with the same id to have it confirmed",
+                acknowledged=acknowledged,
+                wanted=wanted,
+                ids=stored,
+            )
+
+    def _check(self, reply: Any) -> None:
+        """Raise `ConfigurationError` if the server says that it cannot wait, or not for its disk."""
+        if isinstance(reply, NoPermissionError):
+            command = self._durability.wait[0]
+            raise ConfigurationError(
+                f"this user may not run {command} on the store at {self._url}, which durability= needs: allow it with "
+                f"ACL SETUSER ... +{command.lower()}"
+            )
+        text = str(reply).lower() if isinstance(reply, Exception) else ""
+        if "unknown command" in text:
+            raise ConfigurationError(
+                f"durability=aof needs a server with WAITAOF, which is Redis 7.2 or newer, or Valkey; the one at "
+                f"{self._url} is older: upgrade it, or use durability=replica"
+            )
+        if "appendonly" in text:
+            raise ConfigurationError(
+                f"durability=aof needs an append-only file, and the server at {self._url} has none: set appendonly yes"
+            )
