@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 from msgspec import Struct
 
+from ..client.timeline import Span
 from ..model.message import Depth, Progress, TaskStatus
 from ..model.places import Place
 from ..model.statistics import BOUNDS, Histogram, Slice, Statistics, TaskCounts
 from ..printable import counted
 from . import charts
 from .charts import Bar, Node
-from .formatting import ago, moment, ms, number, rate, seconds, share
+from .formatting import moment, ms, number, rate, seconds, share
 from .site import Page, Site
 from .values import (
     ErrorView,
@@ -125,7 +126,7 @@ def task(site: Site, view: TaskView) -> Page:
         "word": word,
         "acts": [one for one in acts if one[0] in site.may],
         "timeline": timeline(view),
-        "chart": _spans(view),
+        "chart": drawn(view),
         "bar": _percent(view.row.progress),
         "reasons": view.reasons if waits else (),
         "place_name": PLACES[Place(view.place)] if view.place else "",
@@ -233,16 +234,24 @@ def timeline(view: TaskView) -> Sequence[tuple[str, int, str]]:
     found = [("enqueued", row.enqueued_ms, f"by task {view.parent}" if view.parent else "")]
     if row.due_ms > row.enqueued_ms:
         found.append(("due", row.due_ms, ""))
-    found += [
-        (f"attempt {one.attempt} ended", one.when_ms, f"{one.type}: {one.text} · {one.worker}") for one in view.attempts
-    ]
-    if row.ended_ms and row.ran_ms:
-        found.append((f"attempt {row.attempt} began", row.ended_ms - row.ran_ms, row.worker))
-    elif row.started_ms:
-        found.append((f"attempt {row.attempt} was claimed", row.started_ms, row.worker))
+    for one in view.spans:
+        if one.attempt and (one.end_ms > one.start_ms or _is_last(view, one)):
+            began = "was claimed" if one.what == "runs" else "began"
+            found.append((f"attempt {one.attempt} {began}", one.start_ms, _place(one)))
+        if one.attempt and not _is_last(view, one):
+            found.append((f"attempt {one.attempt} ended", one.end_ms, f"{one.error} · {_place(one)}"))
     if row.ended_ms:
         found.append((STATES[row.status][1].lower(), row.ended_ms, f"after {ms(row.ran_ms)}" if row.ran_ms else ""))
     return sorted((one for one in found if one[1]), key=lambda one: max(one[1], row.enqueued_ms))
+
+
+def _is_last(view: TaskView, one: Span) -> bool:
+    """Whether a span is that of the run that ended the task, or goes on."""
+    return bool(one.attempt) and one is view.spans[-1] and (one.what == "runs" or view.row.ended_ms > 0)
+
+
+def _place(one: Span) -> str:
+    return " · ".join(filter(None, (one.worker, one.host)))
 
 
 def _card(site: Site, row: GroupRow) -> Card:
@@ -357,34 +366,32 @@ def _histogram(tasks: Sequence[TaskCounts], *, run: bool) -> Markup | None:
     return charts.histogram(counts, names, label="how long runs took" if run else "how long tasks were ready")
 
 
-def _spans(view: TaskView) -> Markup | None:
-    """The time in which a task waited and ran, on one line."""
-    row = view.row
-    begin = row.enqueued_ms
-    end = row.ended_ms or view.now_ms
-    if not begin or end <= begin:
+def drawn(view: TaskView) -> Markup | None:
+    """The times in which a task waited and ran, on one line."""
+    if not view.spans:
         return None
-    whole = end - begin
-
-    def at(when: int) -> float:
-        return min(1.0, max(0.0, (when - begin) / whole))
-
-    began = row.ended_ms - row.ran_ms if row.ended_ms and row.ran_ms else row.started_ms
-    last = max([one.when_ms for one in view.attempts], default=0)
-    due = max(row.due_ms, begin)
-    parts = [("late", at(begin), at(due), f"not due for {ms(due - begin)}")] if due > begin and not last else []
-    parts += [
-        ("bad", at(one.when_ms) - 0.004, at(one.when_ms), f"attempt {one.attempt}: {one.type}") for one in view.attempts
+    begin, end = view.spans[0].start_ms, view.spans[-1].end_ms
+    if end <= begin:
+        return None
+    parts = [
+        (_kind(view, one), (one.start_ms - begin) / (end - begin), (one.end_ms - begin) / (end - begin), _told(one))
+        for one in view.spans
     ]
-    ready = max(due, last)
-    if began and began > ready:
-        parts.append(("wait", at(ready), at(began), f"waited {ms(began - ready)}"))
-    elif not began:
-        parts.append(("wait", at(ready), 1.0, f"waits since {ago(ready, view.now_ms)}"))
-    if began:
-        kind = "run" if not row.ended_ms else STATES[row.status][0]
-        parts.append((kind, at(began), at(end), f"ran for {ms(end - began)}"))
     return charts.spans(parts)
+
+
+def _kind(view: TaskView, one: Span) -> str:
+    """The class of a span in the chart."""
+    if one.what == "ran":
+        return STATES[view.row.status][0] if _is_last(view, one) else "bad"
+    return {"runs": "run", "delayed": "late"}.get(one.what, "wait")
+
+
+def _told(one: Span) -> str:
+    took = ms(one.end_ms - one.start_ms)
+    words = {"delayed": "not due for", "waits": "has waited for", "before": "earlier attempts, and delays, for"}
+    said = f"attempt {one.attempt} {one.what} for" if one.attempt else words.get(one.what, "waited for")
+    return f"{said} {took}" + (f": {one.error}" if one.error else "")
 
 
 def _percent(progress: Progress | None) -> float | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+import msgspec
 from attrs import field, frozen
 
 from ..client.explaining import explain
@@ -16,6 +17,7 @@ from ..client.finding import FailurePage, Where
 from ..client.flow_view import FlowView, flow_view
 from ..client.limits import paused_tasks
 from ..client.queue import TaskQueue
+from ..client.timeline import spans_of
 from ..client.views import WorkerInfo, waited_of
 from ..clock import wall_clock
 from ..errors import (
@@ -28,7 +30,7 @@ from ..errors import (
 from ..model.flows import edges_of
 from ..model.limits import shown_gate
 from ..model.message import Message, Record, TaskInfo, TaskStatus
-from ..model.past import attempts_in
+from ..model.past import Attempt, attempts_in
 from ..model.places import Listed, Place
 from ..model.rates import PREFIX
 from ..printable import counted, quoted
@@ -224,6 +226,8 @@ class Reading:
             redactor.value(name, text, _LINE * 10) for name, text in (message.headers if message else {}).items()
         ]
         row = row_of(queue, redactor, info, len(message.body) if message else 0, ", ".join(map(_pair, arguments)))
+        attempts = [_redacted(redactor, one) for one in attempts_in(message.past if message else "")]
+        error = line(redactor, f"{failure[0]}: {failure[1]}".strip(": "))
         return TaskView(
             now_ms=wall_clock(),
             queue=queue.stream_key,
@@ -238,16 +242,8 @@ class Reading:
             failure_type=redactor.text(failure[0], _LINE),
             failure_message=redactor.text(failure[1], MAX_TEXT),
             traceback=redactor.text(failure[2], MAX_TEXT),
-            attempts=[
-                AttemptRow(
-                    one.attempt,
-                    line(redactor, one.type),
-                    line(redactor, one.text),
-                    one.when_ms,
-                    line(redactor, one.worker),
-                )
-                for one in attempts_in(message.past if message else "")
-            ],
+            attempts=[AttemptRow(*msgspec.structs.astuple(one)) for one in attempts],
+            spans=spans_of(info, attempts, error, wall_clock()),
             waited=waited_of(info),
             ran=ran_ms(record) / 1000 if ran_ms(record) else None,
             reasons=[line(redactor, reason, 1_000) for reason in reasons],
@@ -317,6 +313,11 @@ def _shows(row: TaskRow, text: str) -> bool:
     """Whether a text can be seen in a row."""
     shown = f"{row.id}\n{row.name}\n{row.arguments}\n{row.error}\n{row.reason}"
     return text.casefold() in shown.casefold()
+
+
+def _redacted(redactor: Redactor, one: Attempt) -> Attempt:
+    texts = {name: line(redactor, getattr(one, name)) for name in ("type", "text", "worker", "host")}
+    return msgspec.structs.replace(one, **texts)
 
 
 def line(redactor: Redactor, text: str, limit: int = _LINE) -> str:

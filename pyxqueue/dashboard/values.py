@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from ..client.timeline import Span
 from ..model.message import Depth, Progress, TaskStatus
 from ..model.places import Place
 from ..model.statistics import Statistics
@@ -164,6 +165,9 @@ class AttemptRow(Struct, frozen=True):
     text: str
     when_ms: int
     worker: str
+    host: str
+    ran_ms: int
+    """How long it ran; 0 if that is not known."""
 
 
 class TaskView(Struct, frozen=True):
@@ -185,6 +189,7 @@ class TaskView(Struct, frozen=True):
     failure_message: str
     traceback: str
     attempts: Sequence[AttemptRow]
+    spans: Sequence[Span]
     waited: float | None
     ran: float | None
     reasons: Sequence[str]

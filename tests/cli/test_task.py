@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from pyxqueue import TaskQueue
 from pyxqueue.model.locks import LockKind, lock_text
-from pyxqueue.model.message import Extension, Message, Progress
+from pyxqueue.model.message import Extension, Message, Progress, Retry, Settlement
+from pyxqueue.model.past import Attempt, line
 
 from .conftest import Command
 from .jobs import WORKER, claim, enqueue, fail, succeed
@@ -88,3 +89,18 @@ def test_task_is_short_for_people(queue: TaskQueue, command: Command) -> None:
     assert "crashes" not in running
     assert "priority" not in running
     assert json.loads(command("task", "h1", "--json").stdout)["crashes"] == 0
+
+
+def test_task_shows_earlier_attempts(queue: TaskQueue, command: Command) -> None:
+    """When each ended, how long it ran, with what, and where."""
+    receipt = claim(queue, "r1").receipt
+    past = line(Attempt(1, "ValueError", "no r1", 1_000, WORKER, "web1", 7_500))
+    queue.stores.backend.settle([Settlement(receipt, Retry(0, past))])
+
+    shown = command("task", "r1").stdout
+    (attempt,) = json.loads(command("task", "r1", "--json").stdout)["attempts"]
+
+    assert "ValueError: no r1" in shown
+    assert shown.splitlines()[-1].endswith("  web1")
+    assert (attempt["attempt"], attempt["ran"], attempt["host"], attempt["worker"]) == (1, 7.5, "web1", WORKER)
+    assert attempt["when"] == "1970-01-01T00:00:01.000+00:00"

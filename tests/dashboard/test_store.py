@@ -5,9 +5,13 @@ from __future__ import annotations
 from starlette.testclient import TestClient
 
 from pyxqueue import TaskQueue, TaskStatus
+from pyxqueue.clock import wall_clock
 from pyxqueue.dashboard import Access, Dashboard
+from pyxqueue.dashboard.pages import drawn, timeline
+from pyxqueue.dashboard.reading import Reading
 from pyxqueue.dashboard.site import link
-from pyxqueue.model.message import Fail, Failure, Record, Settlement
+from pyxqueue.model.message import Done, Fail, Failure, Record, Retry, Settlement, evolve
+from pyxqueue.model.past import STOPPED, Attempt, line
 from pyxqueue.testing.servers import Server
 
 from ..conftest import kinds_to_test
@@ -122,3 +126,41 @@ def test_metrics_are_those_of_prometheus(queue: TaskQueue, visitor: Visitor) -> 
 
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'pyxqueue_queue_tasks{group="cg",place="ready",queue="mail"} 1.0' in answer.text
+
+
+def test_earlier_attempts_of_a_task(queue: TaskQueue, visitor: Visitor) -> None:
+    """Its page says when each began and ended, where and with what, and draws them; secrets are hidden."""
+    handle = queue.task(name="send")(print)(1)
+    backend = queue.stores.backend
+    now = wall_clock()
+    for one in (
+        Attempt(1, "KeyError", "password=hunter22", now - 7_000, "w1", "web1", 1_500),
+        Attempt(2, STOPPED, "the worker stopped <b>", now - 5_000, "w2", "web2", 1_000),
+    ):
+        (delivery,) = backend.claim("w3", 1, 0)
+        backend.settle([Settlement(delivery.receipt, Retry(0, line(one)))])
+    (delivery,) = backend.claim("w3", 1, 0)
+    backend.settle([Settlement(delivery.receipt, Done(), Record(handle.task_id, TaskStatus.SUCCESS, attempt=3))])
+
+    html = visitor().get(link("", "task", id=handle.task_id, **NAMES)).text
+    (info,) = backend.show([handle.task_id])
+    assert info is not None
+    assert info.record is not None
+    message = evolve(info.readable, enqueued_ms=now - 10_000)
+    record = evolve(info.record, worker="w3", ended_ms=now, ran_ms=3_000)
+    view = Reading().task_of(queue, evolve(info, message=message, record=record))
+
+    words = [(what, detail) for what, _, detail in timeline(view)]
+    assert [what for what, _ in words] == [
+        "enqueued",
+        "attempt 1 began", "attempt 1 ended", "attempt 2 began", "attempt 2 ended", "attempt 3 began",
+        "succeeded",
+    ]  # fmt: skip
+    assert words[1] == ("attempt 1 began", "w1 · web1")
+    assert words[4] == ("attempt 2 ended", "WorkerStopped: the worker stopped <b> · w2 · web2")
+    assert "hunter22" not in html
+    assert "stopped &lt;b&gt;" in html
+    chart = drawn(view)
+    assert chart is not None
+    assert chart.count('class="bad"') == 2
+    assert "<title>attempt 2 ran for 1 s: WorkerStopped: the worker stopped &lt;b&gt;</title>" in chart

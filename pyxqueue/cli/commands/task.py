@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -23,6 +23,7 @@ _HELD = {
     LockKind.DEBOUNCE: "debounced until it is due",
     LockKind.WINDOW: "for a time",
 }
+_ATTEMPTS = ("attempt", "ended", "ran", "error", "where")
 
 
 @click.command()
@@ -65,15 +66,18 @@ def task(target: Target, words: Sequence[str], as_json: bool) -> None:
         say(f"{'' if number else 'waits for':{width}}  {one}")
     if attempts:
         say()
-        print_table(
-            ("attempt", "when", "error", "worker"),
-            [(one["attempt"], one["when"] or "", f"{one['type']}: {one['text']}", one["worker"]) for one in attempts],
-            elastic=("error", "worker"),
-        )
+        print_table(_ATTEMPTS, list(map(_row, attempts)), elastic=("error", "where"))
     if traceback:
         say()
         for line in indented(traceback).split("\n"):
             say(line)
+
+
+def _row(one: Mapping[str, Any]) -> tuple[object, ...]:
+    """The cells of an earlier attempt."""
+    ran = "?" if one["ran"] is None else age(round(one["ran"] * 1000))
+    ended = (one["when"] or "?")[:19].replace("T", " ")
+    return one["attempt"], ended, ran, f"{one['type']}: {one['text']}", one["host"] or one["worker"]
 
 
 def _facts(task: TaskDetails) -> dict[str, Any]:
@@ -102,7 +106,9 @@ def _facts(task: TaskDetails) -> dict[str, Any]:
                 "type": one.type,
                 "text": one.text,
                 "when": moment(one.when_ms),
+                "ran": one.ran_ms / 1000 if one.ran_ms else None,
                 "worker": one.worker,
+                "host": one.host or None,
             }
             for one in task.attempts
         ],

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from attrs import frozen
 
+from ...client.timeline import Span, spans_of
 from ...client.views import TaskDetails
+from ...clock import wall_clock
+from ...model.message import TaskStatus
 from ..output import age, cut, json_option, moment, print_json, say
 from ..target import Target, pass_target, target_options
 from ..words import take_one
 
 _BAR = 40
-
-
-@frozen
-class Span:
-    """A time in the life of a task."""
-
-    what: str
-    """delayed, waited, ran; waits or runs for one that goes on."""
-    start_ms: int
-    end_ms: int
-    note: str = ""
 
 
 @click.command()
@@ -34,13 +24,14 @@ class Span:
 @json_option
 @pass_target
 def timeline(target: Target, words: Sequence[str], as_json: bool) -> None:
-    """Show when a task was enqueued, due, begun and ended, and how long each took.
+    """Show when a task waited and when each of its attempts ran, how long, where, and how it ended.
 
-    It shows what the store knows: the last run of a task that has ended, and for how long it had waited before.
+    It shows what the store knows: at most five attempts before the last one.
     """
     task_id = take_one(target, words, "id")
     details = target.existing().admin.task(task_id)
-    spans = spans_of(details, round(time.time() * 1000))
+    error = details.reason if details.state is TaskStatus.FAILURE else ""
+    spans = spans_of(details.info, details.attempts, error, wall_clock())
     if as_json:
         print_json(_facts(details, spans))
         return
@@ -53,28 +44,6 @@ def timeline(target: Target, words: Sequence[str], as_json: bool) -> None:
         say(cut(f"! {details.reason}"), colour="red")
     if not spans:
         say("the store does not know any more when what happened")
-
-
-def spans_of(details: TaskDetails, now: int) -> list[Span]:
-    """Return the times in the life of a task in their order, without gaps. `now`: the time of the store's clock."""
-    info, message, record = details.info, details.info.readable, details.info.record
-    enqueued, due = (message.enqueued_ms, message.due_ms) if message else (0, 0)
-    ended = record.ended_ms if record else 0
-    began = ended - record.ran_ms if record and record.ran_ms else info.started_ms
-    found = list[Span]()
-    attempt = _attempt(details) or 1
-    ready = max(enqueued, due)
-    if enqueued and due > enqueued:
-        before = "earlier attempts, and delays" if attempt > 1 else ""
-        until = min(due, began or ended or now)
-        found.append(Span("delayed" if attempt == 1 else "before", enqueued, until, before))
-    until = began or ended or now
-    if ready and until > ready:
-        found.append(Span("waited" if began or ended else "waits", ready, until))
-    if began:
-        by = details.info.worker or (record.worker if record else "")
-        found.append(Span("ran" if ended else "runs", began, max(began, ended or now), f"attempt {attempt} on {by}"))
-    return found
 
 
 def _attempt(details: TaskDetails) -> int | None:
@@ -96,10 +65,19 @@ def _lines(spans: Sequence[Span]) -> list[str]:
         drawn = f"{'·' * start}{'█' * length}{'·' * (_BAR - start - length)}"
         took = age(span.end_ms - span.start_ms)
         found.append(f"{_clock(span.start_ms)}  {span.what:7}  {took:>{width}}  {drawn}")
-        if span.note:
-            found.append(f"{'':14}{span.note}")
+        found += [f"{'':14}{note}" for note in _notes(span)]
     goes_on = spans[-1].what in ("waits", "runs")
     return [*found, f"{_clock(last)}  {'now' if goes_on else 'ended'}"]
+
+
+def _notes(span: Span) -> list[str]:
+    """Return what is said of a span below it."""
+    if span.what == "before":
+        return ["earlier attempts, and delays"]
+    if not span.attempt:
+        return []
+    host = f", host {span.host}" if span.host else ""
+    return [f"attempt {span.attempt} on {span.worker or '?'}{host}", *([f"! {span.error}"] if span.error else [])]
 
 
 def _clock(ms: int) -> str:
@@ -121,7 +99,10 @@ def _facts(details: TaskDetails, spans: Sequence[Span]) -> Mapping[str, Any]:
                 "start": moment(span.start_ms),
                 "end": moment(span.end_ms),
                 "seconds": (span.end_ms - span.start_ms) / 1000,
-                "note": span.note or None,
+                "attempt": span.attempt or None,
+                "worker": span.worker or None,
+                "host": span.host or None,
+                "error": span.error or None,
             }
             for span in spans
         ],
