@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from attrs import evolve
 from redis import Redis
 
-from pyxqueue.testing.servers import Server
 from tests.support.until import until
 
 from .app import App, Site
@@ -36,32 +31,6 @@ def test_a_stopped_tree(site: Site, app: App, start_tree: StartTree, gate: Path)
     until(lambda: len(site.of("settled", handle.task_id)) == 2, "the zombie has brought its result")
     assert [line.more for line in site.of("settled", handle.task_id)] == [["Done", "1"], ["Done", "0"]]
     assert app["work"](0, "alive").get(10) == "alive"
-
-
-@pytest.fixture
-def own_server() -> Iterator[Server]:
-    with Server("valkey") as server:
-        yield server
-
-
-def test_an_outage_of_three_leases(own_server: Server, site: Site, start_tree: StartTree) -> None:
-    """No lease could be renewed, so every worker looks dead; still nothing runs twice."""
-    site = evolve(site, url=own_server.url)
-    app = site.app()
-    for _ in range(2):
-        start_tree("-p", "2", "-t", "5", url=site.url)
-    handles = app["work"].map([(5,)] * 20)
-    until(lambda: len(site.of("start")) == 20, "all run")
-
-    own_server.pause()
-    time.sleep(3.2)  # three leases: the outage itself, not a wait for anything
-    own_server.resume()
-
-    for handle in handles:
-        handle.get(20)
-    assert Counter(line.task_id for line in site.of("start")).most_common(1)[0][1] == 1
-    assert {line.more[1] for line in site.of("settled")} == {"1"}
-    app.queue.close()
 
 
 def test_a_task_that_holds_the_interpreter(site: Site, app: App, start_tree: StartTree) -> None:

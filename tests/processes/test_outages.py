@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +13,7 @@ import pytest
 from attrs import evolve
 from redis import Redis
 
-from pyxqueue import BrokerUnavailableError, StoreFullError, UnknownTaskError
+from pyxqueue import StoreFullError, UnknownTaskError
 from pyxqueue.testing.servers import Server
 from tests.support.proxy import Proxy
 from tests.support.until import until
@@ -99,56 +97,6 @@ def test_a_store_that_comes_back_empty(server: Server, site: Site, app: App, sta
 def _waits(url: str) -> bool:
     with Redis.from_url(url, protocol=2) as client:
         return bool(client.pubsub_channels("*:wake:*"))
-
-
-def test_connections_cut_at_random(server: Server, proxy: Proxy, site: Site, start_tree: StartTree) -> None:
-    """Behind a bad network, each call is enqueued once and each task is completed once."""
-    site = evolve(site, url=proxy.url)
-    start_tree("-p", "2", url=proxy.url)
-    app = site.app()
-    chance, over = random.Random(3), threading.Event()
-    cuts = 0
-
-    def cut() -> None:
-        nonlocal cuts
-        while not over.wait(chance.uniform(0.05, 0.25)):
-            cuts += proxy.cut_all()
-
-    vandal = threading.Thread(target=cut)
-    vandal.start()
-    try:
-        handles = [_stubborn(app, number) for number in range(150)]
-        with ThreadPoolExecutor(20) as threads:
-            values = list(threads.map(lambda handle: _wait(handle, 40), handles))
-    finally:
-        over.set()
-        vandal.join()
-
-    assert values == list(range(150))
-    assert cuts > 20
-    ended = Counter(line.task_id for line in site.of("settled") if line.more == ["Done", "1"])
-    assert max(ended.values()) == 1
-    depth = site.app().queue.stores.backend.depth()
-    assert (depth.ready, depth.in_flight, depth.delayed, depth.failed, depth.history) == (0, 0, 0, 0, 150)
-    app.queue.close()
-
-
-def _stubborn(app: App, number: int) -> object:
-    """Enqueue with an id, again if the store could not be reached."""
-    task = app["work"].with_options(task_id=f"task-{number}")
-    while True:
-        try:
-            return task(0.01, number)
-        except BrokerUnavailableError:
-            continue
-
-
-def _wait(handle: object, seconds: float) -> object:
-    while True:
-        try:
-            return handle.get(seconds)  # type: ignore[attr-defined]
-        except BrokerUnavailableError:
-            continue
 
 
 def test_a_lost_reply_to_an_enqueue(proxy: Proxy, site: Site) -> None:

@@ -69,15 +69,26 @@ class Storm:
         self.orphaned = False
         """Whether a supervisor was killed: nobody was left to take its processes from the list of consumers."""
 
-    def enqueue(self, count: int, shortest: float, longest: float, delay: float = 0) -> list[str]:
+    def enqueue(
+        self,
+        count: int,
+        shortest: float,
+        longest: float,
+        *,
+        delay: float = 0,
+        through: App | None = None,
+        at_once: int = BATCH,
+    ) -> list[str]:
         """Enqueue tasks that take so many seconds. A call that raises is repeated with the same ids, until it returns.
 
-        delay: seconds after which they are due.
+        delay: seconds after which they are due. through: another way to the store. at_once: how many in one call.
         """
         ids = [new_id() for _ in range(count)]
-        task = self.app["timed"].with_options(delay=delay) if delay else self.app["timed"]
-        for start in range(0, count, BATCH):
-            batch = ids[start : start + BATCH]
+        task = (through or self.app)["timed"]
+        if delay:
+            task = task.with_options(delay=delay)
+        for start in range(0, count, at_once):
+            batch = ids[start : start + at_once]
             due = now_ms() + round(delay * 1000)
             append_lines(self.site.log, [("calling", one, 0, os.getpid(), due) for one in batch])
             calls = [(self.chance.uniform(shortest, longest), number) for number in range(start, start + len(batch))]
@@ -88,12 +99,14 @@ class Storm:
             append_lines(self.site.log, [("enqueued", one, 0, os.getpid()) for one in batch])
         return ids
 
-    def kill(self, pid: int, *with_it: int) -> None:
-        """Kill a process. `with_it`: those that have to end with it."""
-        pids = (pid, *with_it)
-        # Noted before, because what they ran may start again at once.
+    def note_killed(self, *pids: int) -> None:
+        """Note it before it happens, because what they run may start again at once."""
         append_lines(self.site.log, [("killed", "-", 0, one, now_ms()) for one in pids])
         self.killed.update(pids)
+
+    def kill(self, pid: int, *with_it: int) -> None:
+        """Kill a process. `with_it`: those that have to end with it."""
+        self.note_killed(pid, *with_it)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

@@ -6,6 +6,7 @@ import ctypes
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
@@ -22,6 +23,12 @@ class Link:
         self.said = b""
         """What the client has sent since the last reply came."""
         self.frozen = False
+        self.muted = False
+
+    def half_close(self) -> None:
+        """Tell the client that nothing more will come. It may go on talking."""
+        with suppress(OSError):
+            self.client.shutdown(socket.SHUT_WR)
 
     def cut(self) -> None:
         for end in (self.client, self.server):
@@ -49,6 +56,10 @@ class Proxy:
         """While it is set, new connections are refused; open ones stay."""
         self.lost = threading.Event()
         """Set when an armed fault has happened."""
+        self.piece = 1 << 16
+        """How many bytes of a reply are passed on at a time."""
+        self.delay = 0.0
+        """Seconds for which each reply is held back."""
 
     @property
     def url(self) -> str:
@@ -72,6 +83,29 @@ class Proxy:
             for link in self._links:
                 link.frozen = True
             return len(self._links)
+
+    def mute_all(self) -> int:
+        """From now on, drop what the server replies on the connections that are open now; return how many those are."""
+        with self._lock:
+            for link in self._links:
+                link.muted = True
+            return len(self._links)
+
+    def half_close_all(self) -> int:
+        """Close the open connections in one direction, from the server to the client; return how many those are."""
+        with self._lock:
+            for link in self._links:
+                link.half_close()
+            return len(self._links)
+
+    def cut_broken(self) -> int:
+        """Cut the connections on which something is dropped; return how many."""
+        with self._lock:
+            broken = {link for link in self._links if link.frozen or link.muted}
+            self._links -= broken
+        for link in broken:
+            link.cut()
+        return len(broken)
 
     def deafen_all(self) -> int:
         """From now on, the kernel drops what comes in on a connection that is open now, unacknowledged, as a firewall
@@ -107,6 +141,7 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a piece is a packet
             link = Link(client, server)
             with self._lock:
                 self._links.add(link)
@@ -130,8 +165,15 @@ class Proxy:
                     self._judge = None
                     self.lost.set()
                     break
-                link.client.sendall(data)
+                if self.delay:
+                    time.sleep(self.delay)
+                if not link.muted:
+                    self._pass_on(link, data)
         self._drop(link)
+
+    def _pass_on(self, link: Link, data: bytes) -> None:
+        for start in range(0, len(data), self.piece):
+            link.client.sendall(data[start : start + self.piece])
 
     def _drop(self, link: Link) -> None:
         with self._lock:

@@ -1,0 +1,139 @@
+"""The file of a store is cut anywhere, as by a loss of power: what is left is whole, and what was promised is in it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from pyxqueue.backends.sqlite import SQLiteBackend
+from pyxqueue.clock import FakeClock
+from pyxqueue.protocols import StoreOptions
+from pyxqueue.testing.servers import Server, ServerKind
+from tests.conftest import kinds_to_test
+from tests.support.left_over import in_redis, in_sqlite
+from tests.support.redis_harness import RedisHarness
+from tests.support.sqlite_harness import always
+
+from .history import LEASE, History, audit
+from .storm import SEED
+
+ROUNDS = 12
+
+
+def offsets(size: int, count: int) -> list[int]:
+    """Where to cut: at the end, and elsewhere."""
+    chance = random.Random(int(os.environ.get(SEED, "1")))
+    return sorted({size, *(chance.randrange(size) for _ in range(count - 1))})
+
+
+# Redis
+
+
+def log_of(server: Server) -> Path:
+    """The append-only file, or its part that grows."""
+    (found,) = [*server.folder.glob("appendonly.aof"), *server.folder.glob("appendonlydir/*.incr.aof")]
+    return found
+
+
+@contextmanager
+def harness(server: Server, stream_key: str) -> Iterator[RedisHarness]:
+    with Redis.from_url(server.url, protocol=2) as client:
+        made = RedisHarness(client)
+        made.stream_key, made.lease = stream_key, LEASE
+        try:
+            yield made
+        finally:
+            for one in made.opened:
+                one.close()
+            made.raw.close()
+
+
+def cut_log(kind: ServerKind, stream_key: str, cuts: int) -> set[int]:
+    """Play a history, and audit what is left of it at so many places. Returns how many tasks there were each time."""
+    found = set()
+    with Server(kind, args=("--appendonly", "yes", "--appendfsync", "always")) as server:
+        with harness(server, stream_key) as first:
+            log = log_of(server)
+            backend = first.open(history=10_000)
+            history = History(backend, lambda: log.stat().st_size, random.Random(1))
+            history.play(ROUNDS)
+        server.kill()
+        whole = log.read_bytes()
+        kept = server.folder.with_name(f"{server.folder.name}-kept")
+        shutil.copytree(server.folder, kept, ignore=shutil.ignore_patterns("s"))
+        try:
+            for offset in offsets(len(whole), cuts):
+                shutil.copytree(kept, server.folder, dirs_exist_ok=True)
+                log.write_bytes(whole[:offset])
+                server.start()
+                with harness(server, stream_key) as again:
+                    found.add(audit(history, offset, again.open(history=10_000), again.advance))
+                    for _, keys in again.groups():
+                        left = in_redis(again.raw.execute_command, keys)
+                        assert left in ({}, {keys.gates: 1}), f"at {offset}"  # a counter
+                server.kill()
+        finally:
+            shutil.rmtree(kept)
+    return found
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds_to_test() if kind in ("valkey", "redis62")])
+def test_a_cut_log_of_redis(stream_key: str, kind: ServerKind) -> None:
+    """Twelve places."""
+    assert len(cut_log(kind, stream_key, cuts=12)) > 5
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", kinds_to_test())
+def test_a_log_of_redis_cut_at_200_places(stream_key: str, kind: ServerKind) -> None:
+    """Each prefix is a legal state."""
+    assert len(cut_log(kind, stream_key, cuts=200)) > 20
+
+
+# SQLite
+
+
+def cut_wal(folder: Path, cuts: int) -> set[int]:
+    """The same with the write-ahead log of a file that syncs it at each transaction."""
+    path, clock, found = folder / "queue.db", FakeClock(), set[int]()
+    options = StoreOptions("kit", lease_ms=LEASE, history=10_000)
+
+    def opened(at: Path) -> closing[SQLiteBackend]:
+        return closing(SQLiteBackend(at, options, clock=clock, safe_for_wal=always, durability="full"))
+
+    wal = Path(f"{path}-wal")
+    with opened(path) as backend:
+        backend.lease_ms()
+        history = History(backend, lambda: wal.stat().st_size, random.Random(1))
+        history.play(ROUNDS)
+        main, whole = path.read_bytes(), wal.read_bytes()
+    for offset in offsets(len(whole), cuts):
+        there = folder / f"cut-{offset}.db"
+        there.write_bytes(main)
+        Path(f"{there}-wal").write_bytes(whole[:offset])
+        with opened(there) as backend:
+            found.add(audit(history, offset, backend, clock.advance))
+        with closing(sqlite3.connect(there)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)], f"at {offset}"
+            assert in_sqlite(db).keys() <= {"consumers"}, f"at {offset}"  # nobody takes them from the list here
+        there.unlink()
+    return found
+
+
+def test_a_cut_log_of_sqlite(tmp_path: Path) -> None:
+    """Thirty places."""
+    assert len(cut_wal(tmp_path, cuts=30)) > 10
+
+
+@pytest.mark.soak
+def test_a_log_of_sqlite_cut_at_1000_places(tmp_path: Path) -> None:
+    """Each prefix is a legal state."""
+    assert len(cut_wal(tmp_path, cuts=1_000)) > 20
