@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from redis import Redis
@@ -46,6 +47,23 @@ def test_each_operation_repairs_a_lost_group(redis_url: str, stream_key: str, na
     assert operation(backend) == wanted
 
     backend.close()
+
+
+def test_a_lost_group_is_said_once(redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture) -> None:
+    """By whoever makes it again; a group or a priority class that is new is none."""
+    backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
+    other = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
+    with closing(backend), closing(other), Redis.from_url(redis_url) as client:
+        backend.enqueue([Message("a", "job")])
+        other.enqueue([Message("b", "job", priority=60)])
+        backend.enqueue([Message("c", "job", priority=60)])
+        assert caplog.messages == []
+        client.delete(stream_key)
+        for one in (backend, other, backend):
+            one.claim("one", 1, 0)
+
+    (said,) = caplog.messages
+    assert "had lost the group cg of the queue" in said
 
 
 def get(handle: AsyncResult[None]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ...errors import SerializationError
 from ...model.locks import LockTerms, Placed, Placement, is_held_until_start
@@ -97,7 +97,7 @@ def register(
         found = read_groups(stream_key, pairs(reply[1]), reply[0])
         if group not in found.streams:
             raise found.crowd(stream_key)
-        return found
+        return structs.replace(found, made=frozenset(place.decode() for place in reply[2]))
 
     later = GroupKeys.of(stream_key, group, later_stream(stream_key, group))
     keys = [later.meta, stream_key, later.new, later.again, *later.streams_of_classes]

@@ -36,6 +36,8 @@ class Groups(Struct, frozen=True):
     layout: int = LAYOUT
     classes: frozenset[int] = frozenset()
     """The priority classes, other than 0, that are in use."""
+    made: frozenset[str] = frozenset()
+    """The live places of our group that were not there before."""
 
     @property
     def are_too_many(self) -> bool:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ...batching import batches
 from ...errors import BrokerUnavailableError
+from ...log import get_logger
 from ...model.message import Message, Unreadable
 from ...model.priorities import class_of
 from ...protocols import DEFAULT_LEASE_MS, StoreOptions
 from . import commands
 from .commands import Arg, Command
 from .faults import StaleGroups
-from .keys import LAYOUT, GroupKeys, check_names, meta
+from .keys import LAYOUT, GroupKeys, check_names, live_of, meta
 from .named_pauses import NamedPauses
 from .reading import MAX_FIELDS, Groups, other_layout, pairs, read_classes, read_groups, read_lease, read_paused
 from .session import Session
@@ -24,6 +25,7 @@ from .steps import Steps, call
 if TYPE_CHECKING:
     from .confirming import Confirmer
 
+log = get_logger("pyxqueue")
 T = TypeVar("T")
 Item = TypeVar("Item")
 _TRIES = 4
@@ -44,6 +46,8 @@ class Registration:
         self.names = NamedPauses(session, options)
         self.confirmer = self._make_confirmer()
         """None if nothing that is stored here is waited for."""
+        self._known = frozenset[str]()
+        """The live places of the group, as far as they were there at some time."""
         self._classes = frozenset[int]()
         """The priority classes that this handle has used."""
         self._looked = 0.0
@@ -61,7 +65,14 @@ class Registration:
                 options.stream_key, options.group, options.lease_ms, DEFAULT_LEASE_MS, sorted(self._classes)
             )
         )
+        if groups.made & self._known:
+            log.warning(
+                "the store at %s had lost the group %s of the queue %s, which is made again: data was lost, or "
+                "the group was removed. Tasks that were in it are gone, or run again",
+                *(self.session.config.url, options.group, options.stream_key),
+            )
         self._groups, self._looked = groups, time.monotonic()
+        self._known |= frozenset(live_of(groups.classes))
         return groups
 
     @property

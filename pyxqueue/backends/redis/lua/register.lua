@@ -4,6 +4,7 @@
 -- ARGV group, lease in ms ('' keeps the stored one), default lease, most fields of the meta hash, most groups, layout,
 --   the priority classes that the caller uses
 -- Returns the number of fields of the meta hash, and the hash, flat; if it has too many, only the fields of this group.
+--   Then the live places in which the group had to be made.
 -- A queue in another layout is left as it is; then the script returns only the number of that layout.
 -- A lost stream or consumer group is made again, so the script also repairs NOGROUP; a paused group stays paused. For a
 -- group that is listed it needs no memory, so that a program can connect to a full Redis and make room there.
@@ -48,8 +49,10 @@ for i, class in ipairs(CLASSES) do
   end
 end
 classes = table.concat(classes, ' ')
+local made = {}
 for place, live in pairs(lives) do
   if not is_there(live) then
+    made[#made + 1] = place
     call('XGROUP', 'CREATE', live, group, paused and AT_END or '0', 'MKSTREAM')
     if paused then
       paused[place] = '0-0'
@@ -62,6 +65,6 @@ if layout ~= ARGV[6] then call('HSET', meta, 'layout', ARGV[6]) end
 if call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
 if ARGV[2] ~= '' then call('HSET', meta, 'lease:' .. group, ARGV[2]) end
 call('HSETNX', meta, 'lease:' .. group, ARGV[3])
-if not crowded then return {call('HLEN', meta), call('HGETALL', meta)} end
+if not crowded then return {call('HLEN', meta), call('HGETALL', meta), made} end
 local lease = call('HGET', meta, 'lease:' .. group)
-return {call('HLEN', meta), {'group:' .. group, stream, 'lease:' .. group, lease, 'classes', classes}}
+return {call('HLEN', meta), {'group:' .. group, stream, 'lease:' .. group, lease, 'classes', classes}, made}
