@@ -199,7 +199,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "failures": "(self, limit: int = 5000) -> FailurePage",
         "list": (
             "(self, place: Place | str, *, where: Where | None = None, after: str = '', limit: int = 50, "
-            "peek: int = 512) -> ListPage"
+            "peek: int = 512, scan: int | None = None) -> ListPage"
         ),
         "failed": "(self, *, after: str = '', limit: int = 50) -> TaskPage",
         "flow": "(self, task_id: str | bytes) -> FlowView",

@@ -20,7 +20,7 @@ SCAN_LIMIT = 5_000
 """How many tasks one call looks at, so that it returns soon however long the queue is."""
 PEEK = 512
 _PAGE = 256
-_SEARCHED = 64 * 1024
+_SEARCHED = 16 * 1024
 """The bytes of arguments in which a text is looked for."""
 
 
@@ -104,20 +104,24 @@ class ListsPlaces:
         after: str = "",
         limit: int = 50,
         peek: int = PEEK,
+        scan: int | None = None,
     ) -> ListPage:
         """Return a page of the tasks in a place, in its order: ready ones the next to run first, delayed ones the next
         to be due, failed ones and the history the newest first. It costs the same however many tasks there are.
 
         `after` is the `next` of the previous page. `where`: only tasks that fit; one call then looks at no more than
-        5,000 tasks, so a page can have fewer than `limit`, or none, and still be followed by others. `peek`: how many
-        bytes of the arguments and of the result of each are returned. Raises `ConfigurationError` for a place or a
-        cursor that is not one, and if the store does not list places.
+        `scan` tasks (5,000), so a page can have fewer than `limit`, or none, and still be followed by others. `peek`:
+        how many bytes of the arguments and of the result of each are returned. Raises `ConfigurationError` for a place
+        or a cursor that is not one, and if the store does not list places.
         """
+        scan = SCAN_LIMIT if scan is None else scan
         if limit < 1 or peek < 0:
             raise ConfigurationError(f"limit={limit} must be 1 or more, and peek={peek} 0 or more")
-        backend = self._store.here().backend
+        if scan < 1:
+            raise ConfigurationError(f"scan={scan} must be 1 or more")
+        backend, where = self._store.here().backend, where or EVERYTHING
         return list_tasks(
-            backend, place_named(place), where or EVERYTHING, self._now(), after=after, limit=limit, peek=peek
+            backend, place_named(place), where, self._now(), after=after, limit=limit, peek=peek, scan=scan
         )
 
     def failures(self, limit: int = SCAN_LIMIT) -> FailurePage:
@@ -208,26 +212,26 @@ def places_of(backend: Backend) -> HasPlaces:
 
 
 def list_tasks(
-    backend: Backend, place: Place, where: Where, now: int, *, after: str, limit: int, peek: int
+    backend: Backend, place: Place, where: Where, now: int, *, after: str, limit: int, peek: int, scan: int
 ) -> ListPage:
-    """Return a page of the tasks that fit. `now`: the time of the store's clock."""
+    """Return a page of the tasks that fit, of at most `scan` tasks. `now`: the time of the store's clock."""
     source = places_of(backend)
     if where.is_all:
         page = source.page(place, after, min(limit, _PAGE), peek)
         return ListPage(page.tasks, page.next, len(page.tasks))
     fits = where.test(now)
     found: list[Listed] = []
-    scanned, cursor = 0, after
-    while scanned < SCAN_LIMIT and len(found) < limit:
-        # no more than can be shown, so that the cursor is behind the last one shown
-        page = source.page(place, cursor, min(_PAGE, SCAN_LIMIT - scanned), max(where.peek, peek))
+    scanned, cursor, left = 0, after, scan
+    while left > 0 and len(found) < limit:
+        page = source.page(place, cursor, min(_PAGE, left), max(where.peek, peek))
+        left -= _PAGE  # also for a page that has fewer, or none: it cost the same
         fitting = [one for one in page.tasks if fits(one)]
-        if len(fitting) > limit - len(found):
+        if len(fitting) > limit - len(found):  # no more than can be shown, so that the cursor is behind the last one
             size = 1 + page.tasks.index(fitting[limit - len(found) - 1])
             page = source.page(place, cursor, size, max(where.peek, peek))
             fitting = [one for one in page.tasks if fits(one)][: limit - len(found)]
         found += fitting
-        scanned, cursor = scanned + max(1, len(page.tasks)), page.next
+        scanned, cursor = scanned + len(page.tasks), page.next
         if not cursor:
             break
     return ListPage(found, cursor, scanned)
@@ -275,7 +279,8 @@ def on_those(backend: Backend, place: Place, where: Where, act: Act, *, now: int
     whether there may be more that fit."""
     done, seen, cursor = 0, set[str](), ""
     while True:
-        page = list_tasks(backend, place, where, now, after=cursor, limit=min(_PAGE, limit - len(seen)), peek=0)
+        size = min(_PAGE, limit - len(seen))
+        page = list_tasks(backend, place, where, now, after=cursor, limit=size, peek=0, scan=SCAN_LIMIT)
         ids = [one.info.id for one in page.tasks if one.info.id not in seen]
         done += sum(act(ids)) if ids else 0
         seen.update(ids)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ..printable import sized
+from ..printable import counted, sized
 
 _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (0.001, "ms"))
 NONE = "\N{EN DASH}"
@@ -80,6 +80,11 @@ def middle(text: str, most: int = 40) -> str:
     return f"{text[:left]}…{text[left + 1 - most :]}"
 
 
+def without(text: str, kind: str) -> str:
+    """Return the text of an error without its type at the beginning, which stands beside it."""
+    return text.removeprefix(f"{kind}: ")
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "number": number,
     "seconds": seconds,
@@ -90,4 +95,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "share": share,
     "rate": rate,
     "middle": middle,
+    "without": without,
+    "counted": counted,
 }

@@ -226,7 +226,7 @@ async def _page(visit: Visit, page: Callable[[Site], Page], events: str = "") ->
 
 async def overview(visit: Visit) -> Response:
     queues = await visit.read(visit.services.queues.all)
-    view = await visit.read(lambda: visit.services.reading.overview(list(queues.values())))
+    view = await visit.read(lambda: visit.services.reading.overview(list(queues.values()), stores=True))
     return await _page(visit, lambda site: pages.overview(site, view), link(visit.root, "events"))
 
 
@@ -259,7 +259,7 @@ async def tasks(visit: Visit) -> Response:
 async def _tasks(visit: Visit) -> TaskList:
     if (name := visit.part("place")) not in frozenset(Place):
         raise RefusedError(404, "There is no such page.")
-    queue, filters = await visit.queue(), Filters(*map(visit.query, Filters.__struct_fields__))
+    queue, filters = await visit.queue(), Filters(*(visit.query(name, 4_000) for name in Filters.__struct_fields__))
     raw = Action.RAW in visit.rights
     view: TaskList = await visit.read(lambda: visit.services.reading.tasks(queue, Place(name), filters, raw=raw))
     return view
@@ -584,10 +584,9 @@ async def livez(_visit: Visit) -> Response:
 
 
 async def readyz(visit: Visit) -> Response:
-    """Answer whether the stores can be read."""
+    """Answer whether all stores can be read."""
     queues = await visit.read(visit.services.queues.all)
-    stores = list(queues.values())[:1]
-    await visit.read(lambda: [queue.stores.backend.lease_ms() for queue in stores])
+    await visit.read(lambda: [queue.stores.backend.lease_ms() for queue in queues.values()])
     return PlainTextResponse("ok\n")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -14,11 +14,12 @@ from ..model.statistics import BOUNDS, Histogram, Slice, Statistics, TaskCounts
 from ..printable import counted
 from . import charts
 from .charts import Bar, Node
-from .formatting import moment, ms, number, rate, seconds, share
+from .formatting import middle, moment, ms, number, rate, seconds, share
 from .site import Page, Site
 from .values import (
     ErrorView,
     FailureView,
+    Filters,
     FlowGraph,
     FlowsView,
     GroupRow,
@@ -32,8 +33,13 @@ from .values import (
     WorkersView,
 )
 
-_BAD = ("failure", "crashed")
+_BAD = ("failure",)
 _ENDED = ("success", "failure", "cancelled", "expired")
+_LONG_MS = 60_000
+"""For how long a task may wait while every worker is busy."""
+_SILENT = 3
+_TURNS = 20
+"""How many pages one can go back one by one."""
 _RECENT = 5
 """The minutes from which the rate is made."""
 PLACES: Mapping[Place, str] = {
@@ -89,7 +95,7 @@ class Card(Struct, frozen=True):
 
 def overview(site: Site, view: Overview) -> Page:
     cards = [_card(site, row) for row in view.groups]
-    context = {"view": view, "cards": cards, "alarms": sum(bool(card.alarm) for card in cards)}
+    context = {"view": view, "cards": cards, "verdict": verdict(view.groups)}
     return Page("overview.html", context, "All queues")
 
 
@@ -100,12 +106,14 @@ def group(site: Site, view: GroupView) -> Page:
 
 def tasks(site: Site, view: TaskList) -> Page:
     acts = [one for one in _ACTS[view.place] if one[0] in site.may]
-    filtered = any((view.filters.name, view.filters.error, view.filters.text, view.filters.older, view.filters.newer))
+    filtered = any(_filters(view.filters).values())
     context = _of(site, view.row) | {
         "view": view,
         "place": view.place,
         "acts": acts,
         "filtered": filtered,
+        "newer": _newer(site, view),
+        "older": _older(site, view),
         "states": STATES,
         "count": _count(view.row.depth, view.place),
     }
@@ -152,7 +160,7 @@ def workers(site: Site, view: WorkersView) -> Page:  # noqa: ARG001 - as all pag
 
 def statistics(site: Site, view: StatisticsView) -> Page:
     found = view.statistics
-    recent = sorted(found.recent, key=lambda one: -sum(one.ended.values())) if found else []
+    recent = sorted(found.recent, key=lambda one: -(one.run.quantile(0.95) or 0)) if found else []
     context = _of(site, view.row) | {
         "view": view,
         "rows": [_measures(one) for one in recent],
@@ -201,12 +209,12 @@ def error(site: Site, view: ErrorView) -> Page:  # noqa: ARG001 - as all pages a
 
 def live_overview(view: Overview) -> Mapping[str, str]:
     """Return what open pages show of the groups, by key."""
-    return {
-        f"{row.queue}/{row.group}/{name}": text
-        for row in view.groups
-        if row.depth is not None
-        for name, text in _numbers(row, row.depth).items()
-    }
+    found = {"verdict": verdict(view.groups)}
+    for row in view.groups:
+        if row.depth is not None:
+            numbers = {**_numbers(row, row.depth), "alarm": alarm(row, row.depth)}
+            found |= {f"{row.queue}/{row.group}/{name}": text for name, text in numbers.items()}
+    return found
 
 
 def live_task(view: TaskView) -> Mapping[str, str]:
@@ -275,7 +283,7 @@ def _card(site: Site, row: GroupRow) -> Card:
     ended, bad = _sums(found.slices if found else ())
     return Card(
         row,
-        _alarm(row, depth),
+        alarm(row, depth),
         tiles,
         None if found is None else charts.bars(_columns(found.slices[-60:]), label="tasks that ended in each minute"),
         texts["rate"],
@@ -283,16 +291,63 @@ def _card(site: Site, row: GroupRow) -> Card:
     )
 
 
-def _alarm(row: GroupRow, depth: Depth) -> str:
+def alarm(row: GroupRow, depth: Depth) -> str:
     """Return what is wrong with a group, in one line; empty if nothing is."""
+    return " · ".join(_wrong(row, depth))
+
+
+def _wrong(row: GroupRow, depth: Depth) -> Iterator[str]:
     waiting = depth.ready + depth.due
     if waiting and row.workers == 0:
-        return f"{number(waiting)} {'task waits' if waiting == 1 else 'tasks wait'}, and no worker lives"
-    if waiting and row.paused:
-        return f"paused, and {number(waiting)} wait"
-    if depth.ready and depth.oldest_ms > 60_000 and row.workers and row.busy == row.workers:
-        return f"every worker is busy, and a task has waited for {ms(depth.oldest_ms)}"
-    return ""
+        yield f"{number(waiting)} {'task waits' if waiting == 1 else 'tasks wait'}, and no worker lives"
+    elif waiting and row.paused:
+        yield f"paused, and {number(waiting)} wait"
+    elif depth.ready and depth.oldest_ms > _LONG_MS and row.workers and row.busy == row.workers:
+        yield f"every worker is busy, and a task has waited for {ms(depth.oldest_ms)}"
+    for host, held in list(row.silent.items())[:_SILENT]:
+        yield f"{host} is silent and holds {counted(held, 'task')}"
+    if len(row.silent) > _SILENT:
+        yield f"{counted(len(row.silent) - _SILENT, 'more host')} silent"
+    for name, times in deadly(row.statistics)[:_SILENT]:
+        yield f"the process of {middle(name)} died {'once' if times == 1 else f'{number(times)} times'} within an hour"
+
+
+def deadly(statistics: Statistics | None) -> Sequence[tuple[str, int]]:
+    """Return which tasks have killed their processes, and how often, the worst first."""
+    found = [(one.name, one.ended.get("crashed", 0)) for one in (statistics.recent if statistics else ())]
+    return sorted(((name, times) for name, times in found if times), key=lambda one: -one[1])
+
+
+def verdict(rows: Sequence[GroupRow]) -> str:
+    """Return how many groups need somebody, in words; that all is well only if no task has failed either."""
+    alarms = sum(row.depth is None or bool(alarm(row, row.depth)) for row in rows)
+    if alarms:
+        return f"{number(alarms)} need{'s' if alarms == 1 else ''} you"
+    return "" if any(row.depth and row.depth.failed for row in rows) else "all is well"
+
+
+def _filters(filters: Filters) -> dict[str, str]:
+    return {name: getattr(filters, name) for name in ("name", "error", "text", "older", "newer")}
+
+
+def _turn(site: Site, view: TaskList, after: str, was: Sequence[str]) -> str:
+    """Return the URL of another page of the same list."""
+    names = {"queue": view.row.queue, "group": view.row.group, "place": view.place.value}
+    filters = {**_filters(view.filters), "limit": view.filters.limit}
+    return site.url("tasks", **names, **filters, after=after, was="\n".join(was[-_TURNS:]))
+
+
+def _older(site: Site, view: TaskList) -> str:
+    """Return the URL of the next page; empty on the last one."""
+    was = view.filters.was.split("\n") if view.filters.was else []
+    here = [view.filters.after] if view.filters.after else []
+    return _turn(site, view, view.next, [*was, *here]) if view.next else ""
+
+
+def _newer(site: Site, view: TaskList) -> str:
+    """Return the URL of the page before; empty on the first one."""
+    was = view.filters.was.split("\n") if view.filters.was else []
+    return _turn(site, view, was[-1] if was else "", was[:-1]) if view.filters.after else ""
 
 
 def _numbers(row: GroupRow, depth: Depth) -> dict[str, str]:
@@ -338,6 +393,8 @@ class Measures(Struct, frozen=True):
     ended: int
     failed: int
     retried: int
+    crashed: int
+    """How often its process died."""
     share: str
     run: tuple[str, str]
     wait: tuple[str, str]
@@ -351,6 +408,7 @@ def _measures(one: TaskCounts) -> Measures:
         ended,
         bad,
         one.ended.get("retry", 0),
+        one.ended.get("crashed", 0),
         share(bad, ended),
         (seconds(one.run.quantile(0.5)), seconds(one.run.quantile(0.95))),
         (seconds(one.wait.quantile(0.5)), seconds(one.wait.quantile(0.95))),

@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from ..client.explaining import explain
 from ..client.finding import FailurePage, Where
 from ..client.flow_view import FlowView, flow_view
 from ..client.limits import paused_tasks
-from ..client.queue import TaskQueue
+from ..client.queue import TaskQueue, store_of
 from ..client.timeline import spans_of
 from ..client.views import WorkerInfo, waited_of
 from ..clock import wall_clock
@@ -34,7 +35,7 @@ from ..model.past import Attempt, attempts_in
 from ..model.places import Listed, Place
 from ..model.rates import PREFIX
 from ..printable import counted, quoted
-from ..protocols import HasPlaces, Pausing
+from ..protocols import HasAbout, HasPlaces, Pausing
 from .redacting import MAX_TEXT, Redact, Redactor, Shown, binary, unpacked
 from .values import (
     NOTHING,
@@ -56,6 +57,7 @@ from .values import (
     ScheduleRow,
     SchedulesView,
     StatisticsView,
+    StoreRow,
     TaskList,
     TaskRow,
     TaskView,
@@ -69,9 +71,12 @@ PERIODS: Mapping[str, int] = {"1h": 60, "8h": 480, "72h": 4_320}
 """The minutes of each period of statistics."""
 ROWS, MAX_ROWS = 50, 200
 """How many rows a list has, and how many it may have."""
-FAILURES = 2_000
+FAILURES = 1_024
 """How many failed tasks are looked at for their groups."""
-_SOME = 50
+_SOME = 100
+_SCANNED, _SCANNED_TEXT = 768, 256
+"""How many tasks are looked at for a page of those that fit, and if a text is looked for."""
+_STORES = 3
 _FEWER = 5
 _KEPT = 60.0
 _RUNS = 3
@@ -92,18 +97,18 @@ class Reading:
     redact: Redact | None = None
     _leases: dict[int, tuple[float, int]] = field(factory=dict, init=False)
 
-    def _longest(self, queue: TaskQueue) -> int:
-        """For how many ms a worker that lives may not have used the store: two leases, which are read once a minute."""
+    def _lease(self, queue: TaskQueue) -> int:
+        """The lease of a group in ms, which is read once a minute."""
         now = time.monotonic()
         read_at, lease = self._leases.get(id(queue), (0.0, 0))
         if not lease or now - read_at > _KEPT:
             lease = queue.stores.backend.lease_ms()
             self._leases[id(queue)] = now, lease
-        return 2 * lease
+        return lease
 
-    def overview(self, queues: Sequence[TaskQueue]) -> Overview:
-        """Return all groups in numbers. A queue that cannot be read is a row that says why; raises
-        `BrokerUnavailableError` if no store can be reached."""
+    def overview(self, queues: Sequence[TaskQueue], *, stores: bool = False) -> Overview:
+        """Return all groups in numbers, with `stores` also what keeps them. A queue that cannot be read is a row that
+        says why; raises `BrokerUnavailableError` if no store can be reached."""
         rows: list[GroupRow] = []
         down: BrokerUnavailableError | None = None
         for queue in queues:
@@ -115,25 +120,26 @@ class Reading:
             rows.append(row)
         if down is not None and all(row.depth is None for row in rows):
             raise down
-        return Overview(wall_clock(), rows, {})
+        return Overview(wall_clock(), rows, store_rows(queues) if stores else ())
 
     def row(self, queue: TaskQueue) -> GroupRow:
         """Return one group in numbers, without its workers and statistics."""
         return row_of_group(queue)
 
     def full_row(self, queue: TaskQueue) -> GroupRow:
-        workers, longest = queue.admin.workers(tasks=0), self._longest(queue)
-        return row_of_group(queue, minutes=60, workers=workers, longest=longest)
+        workers, lease = queue.admin.workers(tasks=0), self._lease(queue)
+        return row_of_group(queue, minutes=60, workers=workers, lease=lease)
 
     def group(self, queue: TaskQueue) -> GroupView:
         """Return one group with its first workers and its most frequent failures."""
-        workers, longest = queue.admin.workers(tasks=0), self._longest(queue)
-        row, missing = row_of_group(queue, minutes=60, workers=workers, longest=longest), NOTHING
+        workers, lease = queue.admin.workers(tasks=0), self._lease(queue)
+        row, missing = row_of_group(queue, minutes=60, workers=workers, lease=lease), NOTHING
         found: FailurePage | None = None
         if row.depth is None or row.depth.failed:
             found, missing = tried("failures", lambda: queue.admin.failures(_SOME))
-        first = worker_page(queue, workers, longest, limit=_FEW, named=False).workers
-        return GroupView(wall_clock(), row, first, failure_rows(found)[:_FEWER], missing)
+        first = worker_page(queue, workers, lease, limit=_FEW).workers
+        newest = found.scanned if found and not found.complete else 0
+        return GroupView(wall_clock(), row, first, failure_rows(found)[:_FEWER], newest, missing)
 
     def tasks(self, queue: TaskQueue, place: Place, filters: Filters, *, raw: bool = True) -> TaskList:
         """Return a page of the tasks of a place. Without `raw`, a text is only found where the visitor can see it: else
@@ -143,7 +149,8 @@ class Reading:
         if not isinstance(backend := queue.stores.backend, HasPlaces):
             why = f"{type(backend).__name__} does not list the tasks of a place: `pyxqueue tasks` lists them by state"
             return TaskList(wall_clock(), row, place, (), filters, "", 0, {"tasks": why})
-        page = queue.admin.list(place, where=where, after=filters.after, limit=limit)
+        scan = _SCANNED_TEXT if filters.text else _SCANNED
+        page = queue.admin.list(place, where=where, after=filters.after, limit=limit, scan=scan)
         rows = [self._listed(queue, one) for one in page.tasks]
         if filters.text and not raw:
             rows = [one for one in rows if _shows(one, filters.text)]
@@ -182,8 +189,8 @@ class Reading:
         groups = []
         for queue in queues:
             try:
-                every, longest = queue.admin.workers(tasks=0), self._longest(queue)
-                groups.append(worker_page(queue, every, longest, after, limit))
+                every, lease = queue.admin.workers(tasks=0), self._lease(queue)
+                groups.append(worker_page(queue, every, lease, after, limit))
             except BrokerUnavailableError:
                 if len(queues) == 1:
                     raise
@@ -325,17 +332,37 @@ def line(redactor: Redactor, text: str, limit: int = _LINE) -> str:
     return redactor.text(_BLANKS.sub(" ", text[: 8 * limit]).strip(), limit)
 
 
-# Groups and workers
+# Stores, groups and workers
+
+
+def store_rows(queues: Sequence[TaskQueue]) -> list[StoreRow]:
+    """Return what the first stores say of themselves."""
+    found: dict[object, list[TaskQueue]] = {}
+    for queue in queues:
+        given = store_of(queue).given
+        found.setdefault(given if isinstance(given, str | None) else id(given), []).append(queue)
+    rows = []
+    for these in list(found.values())[:_STORES]:
+        backend = these[0].stores.backend
+        with suppress(PyxqueueError):
+            if isinstance(backend, HasAbout) and (facts := backend.about()):
+                names = list(dict.fromkeys(queue.stream_key for queue in these))
+                rows.append(StoreRow(names, {name: line(Redactor(), text, 500) for name, text in facts.items()}))
+    return rows
 
 
 def row_of_group(
-    queue: TaskQueue, *, minutes: int = 0, workers: Sequence[WorkerInfo] | None = None, longest: int = 0
+    queue: TaskQueue, *, minutes: int = 0, workers: Sequence[WorkerInfo] | None = None, lease: int = 0
 ) -> GroupRow:
-    """Return a group in numbers. `minutes`: with statistics of so many minutes. `longest`: for how many ms a worker
-    that lives may not have used the store."""
+    """Return a group in numbers. `minutes`: with statistics of so many minutes. `workers`: if they were asked for, with
+    the lease of the group in ms."""
     backend = queue.stores.backend
     statistics = tried("statistics", lambda: queue.admin.statistics(minutes))[0] if minutes else None
-    live = None if workers is None else [one for one in workers if one.idle_ms <= longest]
+    live = None if workers is None else [one for one in workers if not one.is_silent(lease)]
+    silent = Counter[str]()
+    for one in workers or ():
+        if one.in_flight and one.is_silent(lease):
+            silent[line(Redactor(), one.host) or "a host"] += len(one.in_flight)
     return GroupRow(
         queue=queue.stream_key,
         group=queue.consumer_group,
@@ -345,14 +372,14 @@ def row_of_group(
         workers=None if live is None else len(live),
         busy=None if live is None else sum(bool(one.in_flight) for one in live),
         statistics=statistics,
+        silent=silent,
     )
 
 
 def worker_page(
-    queue: TaskQueue, every: Sequence[WorkerInfo], longest: int, after: str = "", limit: int = 50, *, named: bool = True
+    queue: TaskQueue, every: Sequence[WorkerInfo], lease: int, after: str = "", limit: int = 50
 ) -> GroupWorkers:
-    """Return the first workers of a group behind the name `after`, of those that there are. `named`: with the names and
-    the progress of what they run, which takes a request."""
+    """Return the first workers of a group behind the name `after`, of those that there are, with what they run."""
     behind = [one for one in every if one.name > after]
     chosen = behind[:limit]
     ids = [task_id for one in chosen for task_id in one.in_flight[:_RUNS]]
@@ -361,9 +388,9 @@ def worker_page(
         for one in chosen
         for run in (one.facts.runs if one.facts else ())
     }
-    if ids and named:
+    if ids:
         runs = {info.id: _run(info) for info in queue.stores.backend.show(ids) if info is not None}
-    rows = [_worker(queue, one, runs, alive=one.idle_ms <= longest) for one in chosen]
+    rows = [_worker(queue, one, runs, alive=not one.is_silent(lease)) for one in chosen]
     following = chosen[-1].name if len(behind) > limit else ""
     return GroupWorkers(queue.stream_key, queue.consumer_group, rows, len(every), following)
 

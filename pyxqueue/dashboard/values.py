@@ -35,6 +35,17 @@ class GroupRow(Struct, frozen=True):
     statistics: Statistics | None = None
     """Of the last 60 minutes."""
     error: str = ""
+    silent: Mapping[str, int] = {}
+    """Hosts of which nothing is heard, and how many tasks their workers hold."""
+
+
+class StoreRow(Struct, frozen=True):
+    """A store."""
+
+    queues: Sequence[str]
+    """The queues in it."""
+    facts: Mapping[str, str]
+    """What it says of itself, by name."""
 
 
 class Overview(Struct, frozen=True):
@@ -42,8 +53,7 @@ class Overview(Struct, frozen=True):
 
     now_ms: int
     groups: Sequence[GroupRow]
-    store: Mapping[str, str]
-    """Facts about the store of the first queue."""
+    stores: Sequence[StoreRow] = ()
     missing: Mapping[str, str] = NOTHING
 
 
@@ -98,6 +108,8 @@ class GroupView(Struct, frozen=True):
     row: GroupRow
     workers: Sequence[WorkerRow]
     failures: Sequence[FailureRow]
+    newest: int
+    """How many failed tasks, the newest ones, these failures are of; 0 if they are of all."""
     missing: Mapping[str, str] = NOTHING
 
 
@@ -111,6 +123,8 @@ class Filters(Struct, frozen=True):
     newer: str = ""
     after: str = ""
     limit: str = ""
+    was: str = ""
+    """The cursors of the pages before, but of the first one; one a line."""
 
 
 class TaskRow(Struct, frozen=True):

@@ -164,3 +164,20 @@ def test_earlier_attempts_of_a_task(queue: TaskQueue, visitor: Visitor) -> None:
     assert chart is not None
     assert chart.count('class="bad"') == 2
     assert "<title>attempt 2 ran for 1 s: WorkerStopped: the worker stopped &lt;b&gt;</title>" in chart
+
+
+def test_the_store_says_how_full_it_is() -> None:
+    """Once for each store, with the queues that it keeps; it is ready only if every queue can be read."""
+    with Server(kinds_to_test()[0]) as server, Server(kinds_to_test()[0]) as other:
+        queues = [TaskQueue(server.url, "mail"), TaskQueue(server.url, "shop"), TaskQueue(other.url, "files")]
+        client = TestClient(Dashboard(queues, access=Access.READ))
+        page = client.get("/").text
+        assert client.get("/readyz").status_code == 200
+        other.stop()
+        assert client.get("/readyz").status_code == 503
+        for queue in queues:
+            queue.close()
+
+    assert page.count("<dt>memory</dt>") == 2
+    assert "of mail, shop</small>" in page
+    assert "of files</small>" in page

@@ -92,7 +92,8 @@ def test_one_call_looks_at_few(queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
     page = queue.admin.list("ready", where=Where(text="t249"))
 
     assert (page.tasks, page.scanned) == ([], 100)
-    page = queue.admin.list("ready", where=Where(text="t249"), after=page.next)
+    page = queue.admin.list("ready", where=Where(text="t249"), after=page.next, scan=120)
+    assert (page.tasks, page.scanned) == ([], 120)
     page = queue.admin.list("ready", where=Where(text="t249"), after=page.next)
     assert [one.info.id for one in page.tasks] == ["t249"]
 
@@ -103,6 +104,7 @@ def test_one_call_looks_at_few(queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
         (lambda admin: admin.list("running"), "'running' is not a place; the places are ready, in_flight"),
         (lambda admin: admin.list("ready", after="x"), "is not a cursor"),
         (lambda admin: admin.list("ready", limit=0), "limit=0 must be 1 or more"),
+        (lambda admin: admin.list("ready", scan=0), "scan=0 must be 1 or more"),
         (lambda _: Where(older=-1), "older=-1 is not a time"),
         (lambda _: Where(name=5), "name=5 is not a text"),  # type: ignore[arg-type]  # as a mistake would be
         (lambda admin: admin.cancel(), "give either ids, or place="),

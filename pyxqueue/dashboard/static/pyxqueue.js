@@ -77,7 +77,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
-  const link = { n: 'a[rel="next"]', p: ".bar .page:not([rel])" }[event.key];
+  const link = { n: 'a[rel="next"]', p: 'a[rel="prev"]' }[event.key];
   if (event.key === "/") {
     event.preventDefault();
     document.querySelector(".find input").focus();
