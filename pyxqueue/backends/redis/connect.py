@@ -7,7 +7,6 @@ XREADGROUP after a timeout, as redis-py does by default, would leave messages wi
 
 from __future__ import annotations
 
-import copy
 import random
 import re
 import socket
@@ -34,6 +33,7 @@ from .cluster import ClusterClient, leave_streams
 from .connect_async import AsyncClient, can_open, open_cluster, open_pool, open_watched, plain_client
 from .direct import DirectClient
 from .durability import NORMAL, Durability, durability_of
+from .looking import AsyncSentinels, Sentinels, forced_host
 from .redacting import Told, redacted
 from .topology import Cluster, client_of
 
@@ -212,7 +212,8 @@ class ConnectionConfig:
             )
             for one in manager.sentinels
         ]
-        return open_watched(pool.connection_class, settings, pool.service_name, ask, manager.min_other_sentinels)
+        asked = AsyncSentinels(ask, manager.min_other_sentinels, forced_host(manager))
+        return open_watched(pool.connection_class, settings, pool.service_name, asked)
 
 
 def _opened(client: redis.Redis, ours: dict[str, Any]) -> redis.Redis:
@@ -236,9 +237,9 @@ def _opened(client: redis.Redis, ours: dict[str, Any]) -> redis.Redis:
 
 def _asked_our_way(manager: Sentinel, ours: dict[str, Any]) -> Sentinel:
     """The same sentinels, with our timeouts and without retries: there are several, and a failed command asks again."""
-    asked, once = copy.copy(manager), Retry(NoBackoff(), 0, supported_errors=(RedisConnectionError,))
-    asked.sentinels = [_opened(sentinel, ours | {"retry": once}) for sentinel in manager.sentinels]
-    return asked
+    once = Retry(NoBackoff(), 0, supported_errors=(RedisConnectionError,))
+    clients = [_opened(sentinel, ours | {"retry": once}) for sentinel in manager.sentinels]
+    return Sentinels(clients, manager.min_other_sentinels, forced_host(manager))
 
 
 def execute_together(client: Client, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:

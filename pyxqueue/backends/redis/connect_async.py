@@ -169,13 +169,8 @@ def plain_client(connection_class: type, settings: dict[str, Any]) -> redis.asyn
     return redis.asyncio.Redis(connection_pool=pool)
 
 
-def open_watched(
-    connection_class: type, settings: dict[str, Any], name: str, sentinels: Sequence[Any], least: int
-) -> AsyncClient:
-    """Return a client of the master that `sentinels`, clients of asyncio, know by a name. `least`: how many other
-    Sentinels one must see to be believed."""
-    manager = Sentinel([], min_other_sentinels=least)
-    manager.sentinels = list(sentinels)
+def open_watched(connection_class: type, settings: dict[str, Any], name: str, manager: Sentinel) -> AsyncClient:
+    """Return a client of the master that Sentinels know by a name."""
     pool = SentinelConnectionPool(name, manager, ssl=_MANAGED[connection_class], **settings)
     return _Watched(pool)
 

@@ -1,9 +1,17 @@
-"""When to ask the Sentinels again which server is the master."""
+"""When and how to ask the Sentinels which server is the master."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import redis.asyncio.sentinel
+import redis.sentinel
+
+Place: TypeAlias = tuple[str, int]
+"""A host and a port."""
+_ADDRESS = "SENTINEL GET-MASTER-ADDR-BY-NAME"
 
 _EVERY, _AFTER_FAILURE = 1.0, 10.0
 """Seconds between two questions, and after one that no Sentinel answered."""
@@ -31,3 +39,51 @@ class MasterLook:
     def failed(self) -> None:
         """Note that no Sentinel has answered."""
         self._next = self._monotonic() + _AFTER_FAILURE
+
+
+class Sentinels(redis.sentinel.Sentinel):
+    """Sentinels that say which server is the master now.
+
+    redis-py looks the address up in their list of masters. In an ordered failover, that list names the old master until
+    every replica follows the new one, which may take minutes; the address of a master by its name is the new one as
+    soon as that takes writes.
+    """
+
+    def __init__(self, clients: Sequence[Any], least: int, forced: str | None) -> None:
+        super().__init__([], min_other_sentinels=least)  # type: ignore[no-untyped-call]  # redis-py has no type there
+        self.sentinels = list(clients)
+        self._forced = forced
+
+    def discover_master(self, service_name: str) -> Place:
+        """Return the address of the master. Raises `MasterNotFoundError` if no Sentinel knows one."""
+        # The Sentinel that knows it is the first one then.
+        known = super().discover_master(service_name)  # type: ignore[no-untyped-call]  # redis-py has no type there
+        return _current(known, self.sentinels[0].execute_command(_ADDRESS, service_name), self._forced)
+
+
+class AsyncSentinels(redis.asyncio.sentinel.Sentinel):
+    """`Sentinels` for asyncio."""
+
+    def __init__(self, clients: Sequence[Any], least: int, forced: str | None) -> None:
+        super().__init__([], min_other_sentinels=least)  # type: ignore[no-untyped-call]  # redis-py has no type there
+        self.sentinels = list(clients)
+        self._forced = forced
+
+    async def discover_master(self, service_name: str) -> Place:
+        """Return the address of the master. Raises `MasterNotFoundError` if no Sentinel knows one."""
+        known = await super().discover_master(service_name)
+        return _current(known, await self.sentinels[0].execute_command(_ADDRESS, service_name), self._forced)
+
+
+def forced_host(manager: redis.sentinel.Sentinel) -> str | None:
+    """Return the host that a program wants in place of what the Sentinels say. Older releases of redis-py cannot."""
+    forced: str | None = getattr(manager, "_force_master_ip", None)
+    return forced
+
+
+def _current(known: Place, reply: Sequence[str | bytes] | None, forced: str | None) -> Place:
+    """Return what a Sentinel has replied; `known` if it has forgotten the master meanwhile."""
+    if not reply:
+        return known
+    host, port = (one.decode() if isinstance(one, bytes) else one for one in reply)
+    return forced or host, int(port)
