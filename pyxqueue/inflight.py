@@ -24,6 +24,7 @@ from typing import Protocol, cast
 
 from attrs import frozen
 
+from . import contact
 from .errors import ConfigurationError
 from .printable import quoted
 
@@ -47,7 +48,9 @@ _MAIL = _SLEEPER + _PID.size
 """Behind that: whether there is mail from the supervisor, its length, and the mail."""
 _MAIL_HEADER = struct.Struct("<?xxxI")
 _MAIL_SIZE = 32_768
-_SIZE = _MAIL + _MAIL_HEADER.size + _MAIL_SIZE
+_CONTACT = _MAIL + _MAIL_HEADER.size + _MAIL_SIZE
+"""And whether the process gets replies from the store."""
+_SIZE = _CONTACT + contact.SIZE
 _OURS = (_WAITING, _PINNED, _RUNNING, _DONE)
 _PATIENCE = 0.05
 
@@ -193,6 +196,7 @@ class InFlightTable:
         self.lock = own if lock is None else lock
         self.start = Start(self.memory)
         self.mail = Mailbox(self.memory)
+        self.contact = contact.Contact(self.memory, _CONTACT)
 
     @classmethod
     def shared(cls) -> InFlightTable:

@@ -11,7 +11,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "names", "clock", "hosts", "ids", "printable", "urls", "log"),
     ("model", "batching"),
     ("protocols", "locked"),
-    ("split",),
+    ("split", "contact"),
     (
         "calls",
         "options",

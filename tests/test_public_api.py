@@ -165,7 +165,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "retry_task": "(self, task_id: str | bytes) -> AsyncResult[Any]",
         "run": (
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
-            "None, grace: Seconds = 25.0, parent: int | None = None) -> None"
+            "None, grace: Seconds = 25.0, max_tasks_per_child: int | None = None, "
+            "max_memory_per_child: float | None = None, parent: int | None = None) -> None"
         ),
         "limits": "attribute",
         "restart": "(self) -> None",
@@ -175,7 +176,8 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "shutdown": "(self) -> None",
         "start": (
             "(self, nworkers: int | None = None, *, threads: int | None = None, concurrency: int | None = "
-            "None, grace: Seconds = 25.0) -> None"
+            "None, grace: Seconds = 25.0, max_tasks_per_child: int | None = None, "
+            "max_memory_per_child: float | None = None) -> None"
         ),
         "stores": "attribute",
         "stream_key": "attribute",

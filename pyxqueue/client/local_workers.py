@@ -89,9 +89,16 @@ class LocalWorkers(Struct, eq=False):
             self.shutdown()
 
     def options(
-        self, nworkers: int | None, threads: int | None, concurrency: int | None, grace: Seconds
+        self,
+        nworkers: int | None,
+        threads: int | None,
+        concurrency: int | None,
+        grace: Seconds,
+        lifetime: tuple[int | None, float | None] = (None, None),
     ) -> WorkerOptions:
-        """Return options for workers. Raises `AlreadyRunningError`, and `ConfigurationError` if workers cannot run."""
+        """Return options for workers; `lifetime`: the most tasks and MiB of a process.
+
+        Raises `AlreadyRunningError`, and `ConfigurationError` if workers cannot run."""
         from ..supervisor.launch import check_startable
         from ..worker.options import WorkerOptions
 
@@ -109,6 +116,8 @@ class LocalWorkers(Struct, eq=False):
                 threads=threads,
                 concurrency=concurrency,
                 grace=grace,
+                max_tasks_per_child=lifetime[0],
+                max_memory_per_child=lifetime[1],
                 prefix=self.prefix,
                 wait_ms=self.wait,
                 **processes,

@@ -253,6 +253,8 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         threads: int | None = None,
         concurrency: int | None = None,
         grace: Seconds = DEFAULT_GRACE,
+        max_tasks_per_child: int | None = None,
+        max_memory_per_child: float | None = None,
         parent: int | None = None,
     ) -> None:
         """Start worker processes and block until SIGTERM or SIGINT. Call it in the main thread.
@@ -262,11 +264,13 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         Parameters: `nworkers`, the number of processes (default, also for 0: one per CPU); `threads`, tasks that each
         process runs at once; `concurrency`, ``async def`` tasks that it runs at once (default 100); `grace`, seconds
         that running tasks may continue after the signal, before they are given back to the queue; a second signal gives
-        them back at once.
+        them back at once; `max_tasks_per_child` and `max_memory_per_child`, the tasks after which, and the MiB of
+        memory above which, a process is replaced by a new one, once what it runs has ended (default: never).
 
         Raises `AlreadyRunningError` if this program already has workers.
         """
-        self._workers.run(self._workers.options(nworkers, threads, concurrency, grace), parent)
+        lifetime = max_tasks_per_child, max_memory_per_child
+        self._workers.run(self._workers.options(nworkers, threads, concurrency, grace, lifetime), parent)
 
     def start(
         self,
@@ -275,6 +279,8 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         threads: int | None = None,
         concurrency: int | None = None,
         grace: Seconds = DEFAULT_GRACE,
+        max_tasks_per_child: int | None = None,
+        max_memory_per_child: float | None = None,
     ) -> None:
         """Start workers in the background, with the tasks that are defined now, and return. The parameters are those of
         `run`. The workers stop with `shutdown`, or when this program ends.
@@ -283,7 +289,8 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         otherwise it raises `AlreadyRunningError`.
         """
         self._workers.stop_outdated()
-        self._workers.start(self._workers.options(nworkers, threads, concurrency, grace))
+        lifetime = max_tasks_per_child, max_memory_per_child
+        self._workers.start(self._workers.options(nworkers, threads, concurrency, grace, lifetime))
 
     def restart(self) -> None:
         """Stop the workers that `start` started, as `shutdown` does, and start as many with the tasks that are defined

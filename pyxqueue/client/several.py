@@ -30,6 +30,8 @@ def run_workers(
     threads: int | None = None,
     concurrency: int | None = None,
     grace: Seconds = DEFAULT_GRACE,
+    max_tasks_per_child: int | None = None,
+    max_memory_per_child: float | None = None,
     parent: int | None = None,
 ) -> None:
     """Start worker processes that serve several queues, and block until SIGTERM or SIGINT. Call it in the main thread.
@@ -50,7 +52,8 @@ def run_workers(
     check_queues(found)
     turns = turns_of(order, weights, len(found))
     workers = [workers_of(queue) for queue in found]
-    options = [one.options(nworkers, threads, concurrency, grace) for one in workers]
+    lifetime = max_tasks_per_child, max_memory_per_child
+    options = [one.options(nworkers, threads, concurrency, grace, lifetime) for one in workers]
     for one in workers:
         one.check_shareable()
     configure_logging()

@@ -94,24 +94,28 @@ def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) ->
     _let_forks_be_ordinary()
     gc.freeze()  # what was imported lasts: a collection then neither visits it nor copies its pages from the parent
     threading.Thread(
-        target=_exit_when_orphaned, args=(worker, supervisor, endings), name="pyxqueue-orphan", daemon=True
+        target=_exit_when_orphaned, args=(worker, table, supervisor, endings), name="pyxqueue-orphan", daemon=True
     ).start()
     with queued_lines():
         try:
             worker.run()
         finally:
             endings.end()
+    if worker.retired:
+        table.start.say(worker.retired, done=True)
     if os.getppid() != supervisor:
         kill_group(os.getpid())  # no other process is left to end what tasks have started
     return 0
 
 
-def _exit_when_orphaned(worker: Worker, supervisor: int, endings: Endings) -> None:
-    """End this process when its worker has failed, or when its supervisor and the watchdog have died.
+def _exit_when_orphaned(worker: Worker, table: InFlightTable, supervisor: int, endings: Endings) -> None:
+    """End this process when its worker has failed, or when its supervisor and the watchdog have died; and give the
+    supervisor signs of life.
 
     Without a supervisor no lease is renewed. Running tasks have one lease to end; after that, other workers run them.
     """
     while os.getppid() == supervisor:
+        table.contact.alive(time.monotonic())
         if worker.broken.wait(_LOOK_EVERY):
             time.sleep(_LOOK_EVERY)  # the worker may still settle what has ended
             endings.stop_plugins()

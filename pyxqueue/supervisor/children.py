@@ -36,8 +36,17 @@ class Child:
     """The task beyond its hard time limit for which the process was killed."""
     cancelled: list[InFlight] = field(factory=list)
     """The tasks that were cancelled by force, for which the process was killed."""
+    silent: bool = False
+    """Whether it was killed because it did not reach the store."""
+    heard: float = 0.0
+    """Since when it has given signs of life without a break, by `time.monotonic`."""
     slow: bool = False
     """Whether the log says that it takes long to start."""
+
+    @property
+    def retired(self) -> str:
+        """Why the process has ended to be replaced by a new one; "" if that is not so."""
+        return self.table.start.text() if self.table.start.done else ""
 
     def running(self) -> list[InFlight]:
         return [entry for entry in self.table.entries() if entry.running]
@@ -100,8 +109,8 @@ class Children:
         child.table.close()
         child.table = self.make_table()
         name = self.name(child.index)
-        child.born = time.monotonic()
-        child.overdue, child.cancelled, child.slow = None, [], False
+        child.born = child.heard = time.monotonic()
+        child.overdue, child.cancelled, child.silent, child.slow = None, [], False, False
         child.pid = self.start(name, child.table, self._close_inherited)
         child.consumer = with_pid(name, child.pid)
         self.watchdog.add(child.pid)
@@ -115,8 +124,8 @@ class Children:
         self.watchdog.remove(child.pid)
         child.pid = 0
         now = time.monotonic()
-        killed_here = child.overdue is not None or bool(child.cancelled)
-        sound = killed_here or (child.table.start.done and now - child.born > _STABLE)
+        told = child.overdue is not None or bool(child.cancelled or child.retired)
+        sound = told or (child.table.start.done and now - child.born > _STABLE)
         child.failures = 0 if sound else child.failures + 1
         child.restart_at = now + (min(_MAX_PAUSE, 0.1 * 2**child.failures) if child.failures > 1 else 0.0)
 

@@ -130,7 +130,8 @@ class WorkerParts:
     def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
         executor, loop = make_executors(options, [task for queue in self.queues for task in queue.registry])
         parts = [queue.parts(consumer) for queue in self.queues]
-        return Worker(parts, executor, consumer, table, options.wait_ms, loop, self.turns, options.grace)
+        about = options.wait_ms, loop, self.turns, options.grace, options.lifetime()
+        return Worker(parts, executor, consumer, table, *about)
 
 
 def check_startable() -> None:
@@ -234,6 +235,10 @@ def _flags(parts: WorkerParts, options: WorkerOptions) -> list[str]:
         flags += ["--threads", str(options.threads)]
     if options.concurrency is not None:
         flags += ["--concurrency", str(options.concurrency)]
+    if options.max_tasks_per_child is not None:
+        flags += ["--max-tasks-per-child", str(options.max_tasks_per_child)]
+    if options.max_memory_per_child is not None:
+        flags += ["--max-memory-per-child", str(options.max_memory_per_child)]
     return flags
 
 

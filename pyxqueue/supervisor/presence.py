@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from attrs import define, field
 
 from ..hosts import host_name
 from ..ids import new_id
 from ..model.presence import MAX_RUNS, Announcement, Process, some_names
+from ..worker.lifetime import memory_of
 from .children import Child, Children
 
 
@@ -42,7 +42,7 @@ class Presence:
         age = partial(_ms, now)
         runs = sorted((since, task_id) for number, since, task_id in child.table.runs_since() if number == queue)
         first = [(task_id, age(since)) for since, task_id in runs[:MAX_RUNS]]
-        return Process(child.pid, age(child.born), self.slots, _rss(child.pid), first)
+        return Process(child.pid, age(child.born), self.slots, memory_of(child.pid), first)
 
 
 def _version() -> str:
@@ -52,12 +52,3 @@ def _version() -> str:
 
 def _ms(now: float, then: float) -> int:
     return max(0, round((now - then) * 1000))
-
-
-def _rss(pid: int) -> int | None:
-    """Return the memory that a process uses, in bytes; None if the system does not say it."""
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]
-    except (OSError, IndexError):
-        return None
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -30,6 +30,7 @@ from .news import News
 from .presence import Presence
 from .processes import how_it_ended, kill_group
 from .signs import SignsOfLife
+from .silence import SilenceWatch
 from .start_log import StartLog
 from .starters import Starter
 
@@ -70,6 +71,7 @@ class Supervisor:
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
     """The end of the grace period, infinite for a drain; None until it is told to end."""
+    _silence: SilenceWatch = field(factory=SilenceWatch, init=False)
     _pipe: tuple[int, int] = field(default=(-1, -1), init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -121,6 +123,7 @@ class Supervisor:
                 told = self._signals
                 self._stop(told)
             self._enforce(time.monotonic())
+            self._end_silent(time.monotonic())
             alive = self._children.alive()
             self._starts.look(alive)
             if not alive and self._deadline is not None:
@@ -170,6 +173,8 @@ class Supervisor:
         self._news.take_back(child)
         if self._deadline is None and not child.table.start.done:
             self._starts.failed(child, code)
+        elif code == 0 and child.retired:
+            log.info("worker process %s is replaced by a new one: %s", child.consumer, child.retired)
         elif code not in self._expected():
             log.warning(
                 "worker process %s ended with %s; it was running %s", child.consumer, code, self._names(running)
@@ -196,6 +201,8 @@ class Supervisor:
             return f"the process was killed because task {child.overdue.task_id} ran beyond its hard time limit"
         if child.cancelled:
             return f"the process was killed because task {child.cancelled[0].task_id} was cancelled by force"
+        if child.silent:
+            return "the process was killed because the store did not answer it"
         return "the worker stopped, and its grace period was over" if self._is_stopping() else ""
 
     def _enforce(self, now: float) -> None:
@@ -212,6 +219,17 @@ class Supervisor:
                 kill_group(child.pid)
                 text = "task %s ran beyond its hard time limit: killed %s"
                 log.error(text, self._names(late[:1]), child.consumer)
+
+    def _end_silent(self, now: float) -> None:
+        """Kill each process that has asked the store in vain for long: another one may reach it, as this one does.
+        Nothing is charged."""
+        away = any(care.silent() for care in self._cares)
+        for child, seconds in self._silence.silent(self._children.alive(), now, away=away):
+            child.silent = True
+            running = self._names(child.running())
+            kill_group(child.pid)
+            text = "the store has not answered %s for %.0f s, but this supervisor: killed it, while it was running %s"
+            log.error(text, child.consumer, seconds, running)
 
     def _kill_cancelled(self, table: InFlightTable, entry: InFlight) -> None:
         """Kill the process of a task that was cancelled by force. All that the process had is released uncharged; the

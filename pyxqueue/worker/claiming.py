@@ -9,13 +9,14 @@ from functools import partial
 
 from attrs import define, field
 
-from ..errors import BrokerError
+from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import STUCK
 from ..model.message import Defer, Delivery, Extension, LeaseStatus, Message, Settlement
 from .batch_sizer import MAX_BATCH, BatchSizer
 from .dispatching import Dispatcher
 from .events import Throttle, log
 from .jobs import Job, Jobs
+from .lifetime import Lifetime
 from .serving import Claimed, Claims, ServedQueue
 
 _LOOK_EVERY = 0.2
@@ -40,7 +41,11 @@ class Claimer:
     """How long a claim waits for work."""
     backoff: Callable[[int, float], float]
     """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
+    lifetime: Lifetime | None = None
+    """After what this process is replaced; None if it never is."""
     stopping: bool = field(default=False, init=False)
+    retired: str = field(default="", init=False)
+    """Why this process is to be replaced."""
     _settles_beside: bool = field(default=False, init=False)
     """Whether another thread settles meanwhile."""
     _sizer: BatchSizer = field(factory=BatchSizer, init=False)
@@ -53,10 +58,10 @@ class Claimer:
         self.stopping = True
 
     def run(self) -> None:
-        """Claim until `stop` is called, while another thread settles."""
+        """Claim until `stop` is called or the process is to be replaced, while another thread settles."""
         self._settles_beside = True
         failures = 0
-        while not self.stopping:
+        while not self.stopping and not self._retires():
             try:
                 self.jobs.freed.clear()  # before the checks, so that they miss no slot that becomes free
                 if not (room := self.dispatcher.room()):
@@ -70,18 +75,34 @@ class Claimer:
                 failures = 0
             except BrokerError as error:  # also if the store refuses: an operator may mend the cause
                 failures += 1
+                if not isinstance(error, BrokerUnavailableError):
+                    self.jobs.table.contact.answered(0)
                 self._pause(failures, error)
+
+    def _retires(self) -> bool:
+        """Return whether the process is to be replaced. What it has claimed has ended then."""
+        if self.lifetime is None or not (reason := self.lifetime.over()):
+            return False
+        self.dispatcher.wait_idle()
+        self.retired = reason
+        return True
 
     def _batch(self) -> int:
         """Return how many messages to claim at once. Where they do not run one after the other, the room counts."""
-        return self._sizer.limit if self.dispatcher.inline else MAX_BATCH
+        batch = self._sizer.limit if self.dispatcher.inline else MAX_BATCH
+        return batch if self.lifetime is None else min(batch, self.lifetime.left())
 
     def claim(self, limit: int, wait_ms: int) -> int:
         """Claim and submit at most `limit` messages. Returns how many were claimed."""
+        contact = self.jobs.table.contact
+        contact.asks(0, time.monotonic())
         batches = self.claims.claim(self.consumer, limit, wait_ms)
+        contact.answered(0)
         claimed = 0
         for _, deliveries in batches:
             claimed += len(deliveries)
+        if self.lifetime is not None:
+            self.lifetime.claimed(claimed)
         jobs, fault = self._noted(batches)
         redelivered = [job for job in jobs if job.delivery.message.redelivered]
         for job in redelivered:

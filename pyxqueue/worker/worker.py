@@ -36,6 +36,7 @@ from .executors import Executor
 from .inputs import InputReader
 from .interrupts import Watched
 from .jobs import Jobs
+from .lifetime import Lifetime
 from .loop import Loop
 from .monitor import Monitor
 from .news import News
@@ -54,7 +55,7 @@ class Worker:
     Parameters: `parts`, of the queues; `executor`, for plain functions; `loop`, for coroutine functions, None if the
     executor runs those too; `consumer`, its name in the stores, unique per boot; `table`, where it notes what it has in
     flight; `wait_ms`, how long a claim waits for work; `turns`, in which several queues are claimed from; `grace`, the
-    seconds that tasks may go on when it was told to stop.
+    seconds that tasks may go on when it was told to stop; `lifetime`, after what it ends, None if it never does.
     """
 
     parts: Sequence[QueueParts]
@@ -65,6 +66,7 @@ class Worker:
     loop: Loop | None = None
     turns: Turns = EQUAL
     grace: float = DEFAULT_GRACE
+    lifetime: Lifetime | None = None
     _chance: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311 - jitter
     broken: threading.Event = field(factory=threading.Event, init=False)
     """Set when one of its threads has failed: the worker stops, and its process must end soon."""
@@ -86,7 +88,8 @@ class Worker:
         self._queues = queues = [self._served(number, parts) for number, parts in enumerate(self.parts)]
         claims = claims_of(self.turns.order(len(queues)), queues, backoff, self._inside)
         self._dispatcher = dispatcher = Dispatcher([queue.runner for queue in queues], self.executor, self.loop)
-        self._claimer = Claimer(claims, queues, jobs, dispatcher, consumer, self.wait_ms, backoff)
+        about = queues, jobs, dispatcher, consumer, self.wait_ms, backoff, self.lifetime
+        self._claimer = Claimer(claims, *about)
         plain: Watched = self.executor.interrupter
         limits = [plain, self.loop.interrupter] if self.loop else [plain]
         first, *others = queues
@@ -104,8 +107,9 @@ class Worker:
         alone = len(self.parts) == 1
         of = "" if alone else f" of {parts.name}"
         expired = ignore if parts.tally is None else parts.tally.expired
-        settling = SettlingQueue(parts.broker, jobs, decider, consumer, parts.observer, self._backoff, of, parts.tally)
-        told = parts.observer, parts.codec.queue
+        told, thread = (parts.observer, parts.codec.queue), number + 1
+        telling = parts.observer, self._backoff, of, parts.tally
+        settling = SettlingQueue(parts.broker, jobs, decider, consumer, *telling, thread)
         asked = parts.broker, consumer, *told, self._backoff, of
         beginner = Beginner(*asked, patient=alone, inside=inside, expired=expired)
         watch_expired(parts.broker, parts.codec.queue, partial(tell, parts.observer), of, expired)
@@ -119,7 +123,8 @@ class Worker:
         return ServedQueue(parts.broker, parts.registry, decider, settling, runner, parts.name, number, sealed)
 
     def run(self) -> None:
-        """Work until `stop` is called, then wait for running tasks, settle them, and give back the rest.
+        """Work until `stop` is called or its lifetime is over, then wait for running tasks, settle them, and give back
+        the rest.
 
         Raises `RuntimeError` if one of its threads failed. The process must end then, so that its work is released.
         """
@@ -152,6 +157,11 @@ class Worker:
             self._claimer.claims.close()
         if self._fault is not None:
             raise RuntimeError(f"a thread of {self.consumer} broke") from self._fault
+
+    @property
+    def retired(self) -> str:
+        """Why its process is to be replaced by a new one; "" if it is not."""
+        return self._claimer.retired
 
     def stop(self) -> None:
         """Claim nothing more. May be called from a signal handler, and from any thread."""

@@ -111,9 +111,36 @@ def test_options_are_passed_to_run(
     monkeypatch.setattr(TaskQueue, "run", lambda _queue, *args, **more: said.extend([args, more]))
     module = write("from pyxqueue import TaskQueue\nqueue = TaskQueue()")
 
-    command("worker", module, "--path", str(tmp_path), "-p", "2", "-t", "3", "-c", "4", "--grace", "5")
+    command(
+        "worker",
+        module,
+        "--path",
+        str(tmp_path),
+        "-p",
+        "2",
+        "-t",
+        "3",
+        "-c",
+        "4",
+        "--grace",
+        "5",
+        "--max-tasks-per-child",
+        "6",
+        "--max-memory-per-child",
+        "7",
+    )
 
-    assert said == [(2,), {"threads": 3, "concurrency": 4, "grace": 5.0, "parent": None}]
+    assert said == [
+        (2,),
+        {
+            "threads": 3,
+            "concurrency": 4,
+            "grace": 5.0,
+            "max_tasks_per_child": 6,
+            "max_memory_per_child": 7.0,
+            "parent": None,
+        },
+    ]
 
 
 def test_options_come_from_the_environment_too(place: Place, stream_key: str, log: Path) -> None:

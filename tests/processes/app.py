@@ -205,6 +205,20 @@ def short() -> None:
     say("start")
 
 
+_kept: list[bytearray] = []
+
+
+def keep(mib: int) -> None:
+    """Use so many MiB of memory for good."""
+    say("start")
+    _kept.append(bytearray(b"x") * (mib * 2**20))
+
+
+def measure(payload: str) -> int:
+    say("start")
+    return len(payload)
+
+
 def grandchild() -> None:
     process = subprocess.Popen(["sleep", "1000"])
     say("start", process.pid)
@@ -421,6 +435,8 @@ TASKS: list[tuple[Any, dict[str, Any]]] = [
     (chat, {}),
     (meddle, {}),
     (short, {}),
+    (keep, {}),
+    (measure, {}),
     (grandchild, {}),
     (hold_gil, {}),
     (die, {"max_crashes": 1}),

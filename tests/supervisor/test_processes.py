@@ -27,6 +27,7 @@ class Stoppable:
     parts: Sequence[QueueParts] = ()
     plugins = None
     grace = 10.0
+    retired = ""
 
     def __init__(self) -> None:
         self._stop = threading.Event()

@@ -288,6 +288,7 @@ def workers_are_started_here() -> None:
     queue.restart()
     queue.shutdown()
     queue.run(1, grace=timedelta(seconds=5))
+    queue.run(1, max_tasks_per_child=1_000, max_memory_per_child=512)
     run_workers([queue, other], 2, weights=[3, 1], threads=4)
     run_workers((queue, other), order="strict", grace=timedelta(seconds=5))
     queue.close()

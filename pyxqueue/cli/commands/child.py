@@ -31,6 +31,8 @@ def child(
     threads: int | None,
     concurrency: int | None,
     grace: float,
+    max_tasks_per_child: int | None,
+    max_memory_per_child: float | None,
     log_level: str | None,
     log_format: str,
     log_tasks: bool,
@@ -50,5 +52,6 @@ def child(
         context.exit(2)
     set_up_logging(log_level, log_format, tasks=log_tasks)
     turns = turns_of("strict" if strict else "fair", weights, len(queues))
-    options = WorkerOptions(threads=threads, concurrency=concurrency, grace=grace)
+    options = WorkerOptions(threads=threads, concurrency=concurrency, grace=grace,
+        max_tasks_per_child=max_tasks_per_child, max_memory_per_child=max_memory_per_child)  # fmt: skip
     context.exit(serve_child(queues, turns, options, consumer=consumer, table_fd=table_fd, supervisor=supervisor))

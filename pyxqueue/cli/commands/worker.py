@@ -43,6 +43,11 @@ def worker_options(command: Decorated) -> Decorated:
         click.option("--grace", type=click.FloatRange(min=0), default=DEFAULT_GRACE, envvar="PYXQUEUE_GRACE",
             show_envvar=True, show_default=True, metavar="SECONDS",
             help="How long running tasks may continue after a signal to stop."),
+        click.option("--max-memory-per-child", type=click.FloatRange(min=0, min_open=True), metavar="MIB",
+            envvar="PYXQUEUE_MAX_MEMORY_PER_CHILD", show_envvar=True,
+            help="Replace a process that uses more memory, once what it runs has ended.  [default: never]"),
+        click.option("--max-tasks-per-child", type=count, envvar="PYXQUEUE_MAX_TASKS_PER_CHILD", show_envvar=True,
+            help="Replace a process after so many tasks.  [default: never]"),
         click.option("-c", "--concurrency", type=count, envvar="PYXQUEUE_CONCURRENCY", show_envvar=True,
             help="async def tasks that each process runs at once.  [default: 100]"),
         click.option("-t", "--threads", type=count, envvar="PYXQUEUE_THREADS", show_envvar=True,
@@ -82,6 +87,8 @@ def worker(
     threads: int | None,
     concurrency: int | None,
     grace: float,
+    max_tasks_per_child: int | None,
+    max_memory_per_child: float | None,
     log_level: str | None,
     log_format: str,
     log_tasks: bool,
@@ -102,6 +109,7 @@ def worker(
     if reload and parent_fd is None:
         set_up_logging(log_level, log_format, tasks=log_tasks)
         flags = _flags(processes=processes, threads=threads, concurrency=concurrency, grace=grace,
+            max_tasks_per_child=max_tasks_per_child, max_memory_per_child=max_memory_per_child,
             log_level=log_level, log_format=log_format,
             weights=weights and ",".join(map(str, weights)))  # fmt: skip
         target.set_default_store()
@@ -115,7 +123,8 @@ def worker(
     run = queues[0].run
     if others or strict or weights is not None:
         run = partial(run_workers, queues, order="strict" if strict else "fair", weights=weights)
-    run(processes, threads=threads, concurrency=concurrency, grace=grace, parent=parent_fd)
+    run(processes, threads=threads, concurrency=concurrency, grace=grace, max_tasks_per_child=max_tasks_per_child,
+        max_memory_per_child=max_memory_per_child, parent=parent_fd)  # fmt: skip
 
 
 def _flags(**values: Any) -> list[str]:

@@ -1,0 +1,58 @@
+"""When a worker process is to be replaced by a new one: after so many tasks, or when it uses too much memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from attrs import define, field
+
+from .batch_sizer import MAX_BATCH
+
+MIB = 2**20
+
+
+def memory_of(pid: int) -> int | None:
+    """Return the memory that a process uses (its resident set), in bytes; None if the system does not say it."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]
+    except (OSError, IndexError):
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def own_memory() -> int:
+    """Return the memory that this process uses, in bytes; where the system does not say it, the most that it ever
+    used."""
+    import resource  # noqa: PLC0415 - few workers ask
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    used = memory_of(os.getpid())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit if used is None else used
+
+
+@define(eq=False)
+class Lifetime:
+    """What one worker process may do before it is replaced. None: there is no limit."""
+
+    max_tasks: int | None = None
+    max_memory: float | None = None
+    """In MiB."""
+    _claimed: int = field(default=0, init=False)
+
+    def left(self) -> int:
+        """Return how many more tasks to claim at once: a limit holds exactly."""
+        return MAX_BATCH if self.max_tasks is None else self.max_tasks - self._claimed
+
+    def claimed(self, tasks: int) -> None:
+        """Count tasks that were claimed."""
+        self._claimed += tasks
+
+    def over(self) -> str:
+        """Return why the process is to be replaced; "" if it is not."""
+        if self.left() <= 0:
+            return f"it has had its tasks ({self._claimed})"
+        if self.max_memory is not None and (used := own_memory()) > self.max_memory * MIB:
+            return f"it uses {used / MIB:.0f} MiB of memory, and may use {self.max_memory:g}"
+        return ""
