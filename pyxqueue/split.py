@@ -32,6 +32,7 @@ from .protocols import (
     HasPresence,
     HasStatistics,
     HasWakeups,
+    KnowsLost,
     LimitStore,
     Pausing,
     ResultStore,
@@ -84,6 +85,8 @@ class SplitBackend:
             self.add_statistics, self.statistics = broker.add_statistics, broker.statistics
         if isinstance(broker, HasDurability):
             self.durable, self.confirm = broker.durable, broker.confirm
+        if isinstance(broker, KnowsLost):
+            self.why_gone = broker.why_gone
         if isinstance(broker, HasPresence):
             self.announce, self.leave = broker.announce, broker.leave
             self.present, self.give_order = broker.present, broker.give_order

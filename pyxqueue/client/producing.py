@@ -71,7 +71,8 @@ class Producer(Struct, frozen=True, eq=False):
             return self._enqueue_unique(task, self._rounds(task, calls, options, task_ids, guard), options, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
         self._check_store(stores, task, options)
-        accepted = _place(stores, options).backend.enqueue(messages)
+        place = stores if options.durability is None else stores.durable(options.durability)
+        accepted = place.backend.enqueue(messages)
         return self._handles(messages, stores, _created(accepted, options, task_ids))
 
     async def aenqueue(
@@ -91,7 +92,8 @@ class Producer(Struct, frozen=True, eq=False):
             return await self._aenqueue_unique(task, rounds, options, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
         self._check_store(stores, task, options)
-        accepted = await _place(stores, options).producer.enqueue(messages)
+        place = stores if options.durability is None else stores.durable(options.durability)
+        accepted = await place.producer.enqueue(messages)
         return self._handles(messages, stores, _created(accepted, options, task_ids))
 
     def declare(self, task: TaskSpec) -> None:
@@ -112,7 +114,8 @@ class Producer(Struct, frozen=True, eq=False):
 
         stores = self.stores()
         self._check_store(stores, task, options)
-        return self._placed(task, enqueue_unique(_place(stores, options), rounds, guard), stores, guard)
+        place = stores if options.durability is None else stores.durable(options.durability)
+        return self._placed(task, enqueue_unique(place, rounds, guard), stores, guard)
 
     async def _aenqueue_unique(
         self, task: TaskSpec, rounds: Rounds, options: CallOptions, guard: Guard
@@ -121,7 +124,8 @@ class Producer(Struct, frozen=True, eq=False):
 
         stores = self.stores()
         self._check_store(stores, task, options)
-        return self._placed(task, await async_enqueue_unique(_place(stores, options), rounds, guard), stores, guard)
+        place = stores if options.durability is None else stores.durable(options.durability)
+        return self._placed(task, await async_enqueue_unique(place, rounds, guard), stores, guard)
 
     def _rounds(
         self,
@@ -244,11 +248,6 @@ class Producer(Struct, frozen=True, eq=False):
             return [AsyncResult(reader, message.id, message.name, True) for message in messages]
         pairs = zip(messages, created, strict=True)
         return [AsyncResult(reader, message.id, message.name, new) for message, new in pairs]
-
-
-def _place(stores: OpenStore, options: CallOptions) -> OpenStore:
-    """The store as a call with these options uses it."""
-    return stores if options.durability is None else stores.durable(options.durability)
 
 
 def _given_headers(options: CallOptions) -> Mapping[str, str]:

@@ -6,16 +6,20 @@ from ..errors import UnknownTaskError
 from ..model.limits import shown_gate, task_of
 from ..model.message import Message, Record, TaskInfo, TaskStatus
 from ..printable import quoted
+from ..protocols import KnowsLost
 
 
-def known(task_id: str, info: TaskInfo | None) -> TaskInfo:
+def known(task_id: str, info: TaskInfo | None, backend: object = None) -> TaskInfo:
     """Return `info`. Raises `UnknownTaskError` if the store does not know the task."""
     if info is None:
-        raise unknown(task_id)
+        raise unknown(task_id, backend)
     return info
 
 
-def unknown(task_id: str) -> UnknownTaskError:
+def unknown(task_id: str, backend: object = None) -> UnknownTaskError:
+    """Return the error for a task that the store does not know. It says more if the backend knows why."""
+    if isinstance(backend, KnowsLost) and (why := backend.why_gone(task_id)):
+        return UnknownTaskError(f"no task has the id {quoted(task_id)} any more: {why}")
     flow = ", or is in a flow that is enqueued at the end of its `with` block" if "." in task_id else ""
     return UnknownTaskError(
         f"no task has the id {quoted(task_id)}: it was never enqueued on this queue and group, was deleted, or its "

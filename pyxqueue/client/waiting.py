@@ -265,7 +265,7 @@ def ends(reader: Reader, ids: Sequence[str], limit: Limit, slice_ms: int | None 
 def _ended(reader: Reader, ids: Sequence[str], infos: Sequence[TaskInfo | None]) -> Steps[dict[str, End]]:
     """Return the ends of tasks for which `wait` returned no record, although they have ended or are unknown."""
     found: dict[str, End] = {
-        task_id: unknown(task_id) for task_id, info in zip(ids, infos, strict=True) if info is None
+        task_id: unknown(task_id, reader.backend) for task_id, info in zip(ids, infos, strict=True) if info is None
     }
     gone = [info.id for info in infos if info is not None and info.status.ended]
     if gone:
@@ -284,7 +284,7 @@ def _is_end(end: End | None) -> bool:
 def look(reader: Reader, task_id: str) -> Steps[TaskInfo]:
     """Return what the store knows about a task now. Raises `UnknownTaskError`."""
     (info,) = yield Ask(reader, lambda store: store.show([task_id]))
-    return known(task_id, info)
+    return known(task_id, info, reader.backend)
 
 
 def cancel(reader: Reader, task_id: str, force: bool) -> Steps[Cancellation]:
@@ -297,7 +297,8 @@ def cancel(reader: Reader, task_id: str, force: bool) -> Steps[Cancellation]:
 def next_info(reader: Reader, task_id: str, seen: TaskInfo | None, limit: Limit) -> Steps[TaskInfo]:
     """Wait until status or progress differ from `seen`. Raises `ResultTimeoutError` and `UnknownTaskError`."""
     until = limit.next_look(None)
-    info = known(task_id, (yield Ask(reader, lambda store: store.watch(task_id, seen, _ms_left(until)))))
+    found = yield Ask(reader, lambda store: store.watch(task_id, seen, _ms_left(until)))
+    info = known(task_id, found, reader.backend)
     if not info.status.ended:
         if limit.over:
             raise limit.timeout_error((yield from _why(reader, [info], limit)))

@@ -23,7 +23,7 @@ from .core import (
     in_one_process,
 )
 from .diagnosing import Diagnosing
-from .durability import HasDurability, confirm, durable
+from .durability import HasDurability, KnowsLost, confirm, durable
 from .fairness import FairLines, HasFairLines, fair_lines_of
 from .flows import HasFlows
 from .limits import HasLimits, LimitStore, limits_of
@@ -66,6 +66,7 @@ __all__ = [
     "HasSteps",
     "HasWakeups",
     "Inspector",
+    "KnowsLost",
     "LimitPausing",
     "LimitStore",
     "Pausing",

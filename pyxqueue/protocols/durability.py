@@ -29,6 +29,15 @@ class HasDurability(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsLost(Protocol):
+    """A backend that notices what a failover of its server has lost of the tasks that this process enqueued."""
+
+    def why_gone(self, task_id: str) -> str:
+        """Return why a task is gone; an empty text if it is not known to be lost."""
+        ...
+
+
 def durable(backend: Backend, word: str) -> Backend:
     """Return a backend for calls of this durability. Raises `ConfigurationError` if it does not know it."""
     if isinstance(backend, HasDurability):

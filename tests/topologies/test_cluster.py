@@ -11,7 +11,7 @@ import pytest
 import redis
 from redis.cluster import RedisCluster
 
-from pyxqueue import AsyncResult, BrokerUnavailableError, ConfigurationError, Task, TaskQueue
+from pyxqueue import AsyncResult, BrokerUnavailableError, ConfigurationError, Task, TaskQueue, UnknownTaskError
 from pyxqueue.backends.redis.cluster import key_of
 from pyxqueue.testing import drain
 from tests.support.until import until
@@ -142,6 +142,33 @@ def test_a_replica_takes_over(stream_key: str) -> None:
 
         assert got == ["done"] * 20
         assert asyncio.run(enqueued(job)).task_id
+
+
+def test_what_a_promotion_has_lost_is_said(stream_key: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The replica was cut off before the call, and is promoted when the node is killed."""
+    with cluster(KIND, replicas=3) as nodes, closing(TaskQueue(nodes.url, stream_key)) as queue:
+        job = queue.task(name="job")(lambda: "done")
+        kept = job()
+        old = nodes.owner(stream_key)
+        replica = nodes.replicas[nodes.masters.index(old)]
+        with redis.Redis(port=old.port) as client:
+            assert client.execute_command("WAIT", 1, 10_000) == 1
+        replica.pause()
+        ask(old, "CLIENT", "KILL", "TYPE", "replica")
+        lost = [job(), asyncio.run(enqueued(job))]
+        old.kill()
+        replica.resume()
+        ask(replica, "CLUSTER", "FAILOVER", "TAKEOVER")
+
+        why = rf"the failover from \S+{old.port} to \S+{replica.port} has lost it"
+        for one in lost:
+            with pytest.raises(UnknownTaskError, match=why):
+                one.get(30)
+
+        until(lambda: drained(queue), "the replica has taken over")
+        assert kept.get(30) == "done"
+        (record,) = [one for one in caplog.records if "failover" in one.message]
+        assert "lost 2 of the 3 tasks" in record.message
 
 
 async def enqueued(job: Task[[], str]) -> AsyncResult[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import TypeAlias
 
@@ -12,7 +12,16 @@ import pytest
 import redis
 from redis.sentinel import Sentinel
 
-from pyxqueue import AsyncResult, BrokerError, BrokerUnavailableError, Task, TaskQueue
+from pyxqueue import (
+    AsyncResult,
+    BrokerError,
+    BrokerUnavailableError,
+    Task,
+    TaskQueue,
+    Unique,
+    UnknownTaskError,
+)
+from pyxqueue.backends.redis.recent import Recent
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server, ServerKind
 from tests.conftest import kinds_to_test
@@ -91,6 +100,74 @@ def test_a_former_master_gets_no_more_writes(
         assert (length(first), length(second)) == (1, 1)
 
 
+@pytest.mark.parametrize("how", ["call", "asyncio", "unique", "map"])
+def test_what_a_failover_has_lost_is_said(
+    masters: tuple[Server, Server, Server],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+) -> None:
+    """It is counted and named in the log, and the error of a wait for it says why it is gone."""
+    monkeypatch.setattr("pyxqueue.backends.redis.looking._EVERY", 0.0)
+    _, second, sentinel = masters
+    with closing(TaskQueue(url_of(sentinel))) as queue, closing(TaskQueue(second.url)) as there:
+        job = queue.task(name="job")(lambda: "done")
+        replicated = there.task(name="job")(lambda: "done").with_options(task_id="replicated")()
+        job.with_options(task_id=replicated.task_id)()
+        lost = LOSSES[how](job)
+        name(sentinel, second)
+
+        with pytest.raises(UnknownTaskError, match=r"the failover from \S+ to \S+ has lost it"):
+            lost[0].get(5)
+
+        (record,) = [one for one in caplog.records if "failover" in one.message]
+        assert f"lost {len(lost)} of the {len(lost) + 1} tasks" in record.message
+        assert all(one.task_id in record.message for one in lost)
+        with pytest.raises(UnknownTaskError, match="never enqueued"):
+            queue.result("another").get(5)
+
+
+LOSSES: dict[str, Callable[[Job], list[AsyncResult[str]]]] = {
+    "call": lambda job: [job()],
+    "asyncio": lambda job: [asyncio.run(asynchronously_called(job))],
+    "unique": lambda job: [job.with_options(unique=Unique())()],
+    "map": lambda job: job.map([[], []]),
+}
+
+
+async def asynchronously_called(job: Job) -> AsyncResult[str]:
+    return await job.aenqueue()
+
+
+def test_a_connection_that_still_leads_to_the_former_master() -> None:
+    """What it stores is looked for at the new one, and not the other way round."""
+    now = [0.0]
+    recent = Recent("q", "redis://h", monotonic=lambda: now[0])
+    recent.note("old", ["a"])
+    assert recent._take("old") == []
+    recent.note("new", ["b"])
+    assert [one.ids for one in recent._take("new")] == [["a"]]
+    recent.note("old", ["c"])
+
+    assert recent._take("old") == []
+    assert [one.ids for one in recent._take("new")] == [["c"]]
+    now[0] = 5.0  # the old one may be the master again
+    assert [one.ids for one in recent._take("old")] == [["b"]]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """By number and by time."""
+    now = [0.0]
+    recent = Recent("q", "redis://h", monotonic=lambda: now[0])
+    for number in range(30_000):
+        recent.note("old", [str(number)])
+    assert len(recent._take("new")) == 10_000
+    recent.note("old", ["a"])
+    now[0] = 60.0
+
+    assert recent._take("new") == []
+
+
 def test_a_former_master_gets_no_more_writes_from_asyncio(
     masters: tuple[Server, Server, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +224,7 @@ def test_a_failover(pair: Watched, how: str, monkeypatch: pytest.MonkeyPatch) ->
             ask(pair.sentinels[0], "SENTINEL", "FAILOVER", MASTER)
         until(lambda: pair.master is not old, "the replica was promoted")
 
-        after = until(lambda: called(job), "a call is accepted")
+        after = until(lambda: kept(job, pair.master), "a call reaches the new master")
         until(lambda: drained(queue), "the worker goes on")
         waiting.join()
 
@@ -161,6 +238,13 @@ def called(job: Job) -> AsyncResult[str] | None:
     with suppress(BrokerUnavailableError):
         return job()
     return None
+
+
+def kept(job: Job, master: Server) -> AsyncResult[str] | None:
+    """Call the task, and return the handle if this server has it then."""
+    before = length(master)
+    handle = called(job)
+    return handle if length(master) > before else None
 
 
 def drained(queue: TaskQueue) -> bool:

@@ -6,7 +6,7 @@ Wake-ups still come through the one listening thread of the process, which hands
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError
@@ -67,12 +67,12 @@ class AsyncRedisProducer:
             request = next(steps)
             while True:
                 try:
-                    if isinstance(request, Execute):
+                    if isinstance(request, Execute | Together):
                         reply = await self._execute(request)
                     elif isinstance(request, Sleep):
                         reply = await request.asleep()
                     else:
-                        reply = await self._execute_together(request)
+                        reply = (await self._client()).master_of(request.key)
                 except (BrokerError, NoScriptError) as error:
                     request = steps.throw(error)
                 else:
@@ -82,33 +82,18 @@ class AsyncRedisProducer:
         finally:
             steps.close()
 
-    async def _execute(self, request: Execute) -> Any:
-        """`Session.execute` on the event loop."""
-        left = request.seconds
-
-        async def action() -> Any:
-            return await (await self._client()).execute_command(*request.args)
-
-        return await self._repeated(action, None if left is None else max(_LEAST_PATIENCE, left))
-
-    async def _execute_together(self, request: Together) -> list[Any]:
-        """`Session.execute_together` on the event loop."""
-
-        async def action() -> list[Any]:
-            return first_of(await (await self._client()).execute_together(request.key, request.commands))
-
-        return await self._repeated(action, None)
-
-    async def _repeated(self, action: Callable[[], Awaitable[T]], seconds: float | None) -> T:
+    async def _execute(self, request: Execute | Together) -> Any:
+        """`Session.execute` on the event loop, and `Session.execute_together`."""
+        left = request.seconds if isinstance(request, Execute) else None
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(None if left is None else max(_LEAST_PATIENCE, left)):
                 try:
-                    return await action()
+                    return await self._send(request)
                 except RedisTimeoutError as error:
                     if not has_died(error):
                         raise
                 self._session.link.drop_idle()
-                return await action()
+                return await self._send(request)
         except NoScriptError:
             raise
         except TimeoutError as error:
@@ -117,6 +102,12 @@ class AsyncRedisProducer:
         except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
             ours = self._session.fault(error)
         raise ours  # as in `Session.execute`
+
+    async def _send(self, request: Execute | Together) -> Any:
+        client = await self._client()
+        if isinstance(request, Together):
+            return first_of(await client.execute_together(request.key, request.commands))
+        return await client.execute_command(*request.args)
 
     async def _client(self) -> AsyncClient:
         link = self._session.link

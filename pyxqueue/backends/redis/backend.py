@@ -99,6 +99,10 @@ class RedisBackend:
         if (confirmer := self._registration.confirmer) is not None:
             self._session.run(confirmer.confirm(ids))
 
+    def why_gone(self, task_id: str) -> str:
+        recent = self._registration.recent
+        return "" if recent is None else recent.why_lost(task_id)
+
     def fair_lines(self) -> RedisFairLines:
         return self._fair_lines
 

@@ -20,7 +20,7 @@ from . import commands, locking, lost
 from .claiming import MAX_BLOCK, Lines, Reader
 from .keys import meta
 from .reclaiming import Reclaimer
-from .registration import Registration, confirming, flags
+from .registration import Registration, confirming, flags, stored
 from .schedules import RedisSchedules
 from .steps import Steps
 from .wakeups import RedisWakeups
@@ -200,14 +200,16 @@ def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[li
     stream_key, accepted = registration.options.stream_key, list[bool]()
     registration.use(messages)
     for batch in batches(messages, message_size):
-        new = yield from registration.current(
+        new = yield from stored(
+            registration,
             lambda groups: commands.enqueue(stream_key, registration.few(groups), batch),  # noqa: B023 - runs before the next
-            run=confirming(registration, (one.id for one in batch)),
+            (one.id for one in batch),
         )
         if rest := batch[len(new) :]:
-            new += yield from registration.current(
+            new += yield from stored(
+                registration,
                 lambda groups: commands.enqueue_any(stream_key, registration.few(groups), rest),
-                run=confirming(registration, (one.id for one in rest)),
+                (one.id for one in rest),
             )
         accepted += new
     return accepted

@@ -44,6 +44,14 @@ def key_of(args: tuple[Any, ...]) -> str | bytes | None:
     return key if isinstance(key, str | bytes) else str(key)
 
 
+def node_of(client: Any, key: str) -> str:
+    """The node to which a cluster client would send a command about a key; empty if it has not connected yet."""
+    try:
+        return str(client.get_node_from_key(key).name)
+    except (RedisError, RedisClusterException, AttributeError, KeyError):
+        return ""
+
+
 @define
 class Trip:
     """Commands about one key that are executed together, and where they go: a node may send them to another."""
@@ -94,6 +102,10 @@ class ClusterClient(RedisCluster):
         """Run a command that has no key, on the node that has this key."""
         node = self.get_node_from_key(key)  # type: ignore[no-untyped-call] # of redis-py
         return self.execute_command(*args, target_nodes=node)  # type: ignore[no-untyped-call] # of redis-py
+
+    def master_of(self, key: str) -> str:
+        """The node that has this key, as far as is known."""
+        return node_of(self, key)
 
     def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Run commands on one connection to the node that has this key, all of them again if it breaks or the slot is

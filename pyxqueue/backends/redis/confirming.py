@@ -7,19 +7,18 @@ the two, and all three are sent together on one connection, each time that they 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from redis.exceptions import NoPermissionError
 
-from ...errors import BrokerError, ConfigurationError, NotDurableError
+from ...errors import ConfigurationError, NotDurableError
 from ...printable import counted
 from . import durability as settings
 from .commands import Command
 from .durability import Durability
 from .keys import meta
-from .steps import Steps, Together, call, evaluated
+from .steps import Steps, Together, call_together
 
 T = TypeVar("T")
 _TOUCH = """
@@ -49,21 +48,16 @@ class Confirmer:
             _, reply = yield Together(self._key, [self._touch, ("WAITAOF", 1, 0, 1)])
             self._check(reply)
             self._is_checked = True
-        reply, written, confirmed = yield from evaluated(command, self._together)
-        result = command.parse(reply)
+        result, (written, confirmed) = yield from call_together(
+            command, self._key, [self._touch, self._durability.wait]
+        )
         self._judge(written, confirmed, ids)
-        if command.then is not None and (following := command.then(reply)) is not None:
-            with suppress(BrokerError):  # as in `call`
-                yield from call(following)
         return result
 
     def confirm(self, ids: Iterable[str]) -> Steps[None]:
         """Return when all is confirmed that the store has by now."""
         written, confirmed = yield Together(self._key, [self._touch, self._durability.wait])
         self._judge(written, confirmed, ids)
-
-    def _together(self, args: Sequence[Any]) -> Together:
-        return Together(self._key, [args, self._touch, self._durability.wait])
 
     def _judge(self, written: Any, confirmed: Any, ids: Iterable[str]) -> None:
         self._check(confirmed)

@@ -163,6 +163,12 @@ class ConnectionConfig:
         return isinstance(self.client, Cluster)
 
     @property
+    def may_fail_over(self) -> bool:
+        """Whether another server may take the place of one, and clients follow it."""
+        client = self.client
+        return isinstance(client, Cluster) or isinstance(client.connection_pool, SentinelConnectionPool)
+
+    @property
     def identity(self) -> Hashable:
         """Equal for two that lead to the same server with the same login and settings."""
         parts = _identity(self.client)
@@ -254,6 +260,13 @@ def execute_together(client: Client, key: str, commands: Sequence[Sequence[Any]]
     for command in commands:
         pipeline.execute_command(*command)
     return pipeline.execute(raise_on_error=False)
+
+
+def master_of(client: Client, key: str) -> str:
+    """Which server has a key, as far as the client knows; empty if it does not."""
+    if isinstance(client, ClusterClient):
+        return client.master_of(key)
+    return client.master if isinstance(client, DirectClient) else ""
 
 
 def drop_idle(client: Client) -> None:

@@ -16,7 +16,7 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError, TryAgainError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
-from .cluster import TRY_AGAIN, Trip, key_of
+from .cluster import TRY_AGAIN, Trip, key_of, node_of
 from .looking import MasterLook
 from .topology import Cluster
 
@@ -41,6 +41,10 @@ class AsyncClient(Protocol):
         errors."""
         ...
 
+    def master_of(self, key: str) -> str:
+        """Which server has a key, as far as is known; empty if it is not."""
+        ...
+
     async def drop_idle(self) -> None:
         """Close the idle connections; the next command connects again."""
         ...
@@ -60,6 +64,9 @@ class _Single:
         for command in commands:
             pipeline.execute_command(*command)
         return await pipeline.execute(raise_on_error=False)
+
+    def master_of(self, key: str) -> str:  # noqa: ARG002
+        return ""
 
     async def drop_idle(self) -> None:
         with suppress(OSError, RedisError):  # of a connection that is closed all the same
@@ -88,6 +95,10 @@ class _Watched(_Single):
         async with self._turns:
             await self._ask_when_due()
             return await super().execute_together(key, commands)
+
+    def master_of(self, key: str) -> str:  # noqa: ARG002
+        address = self._pool.master_address
+        return "" if address is None else f"{address[0]}:{address[1]}"
 
     async def _ask_when_due(self) -> None:
         if self._look.is_due():
@@ -137,6 +148,9 @@ class _Cluster(RedisCluster):
                 await self.nodes_manager.move_slot(why)
             elif isinstance(why, TryAgainError):
                 await asyncio.sleep(TRY_AGAIN)
+
+    def master_of(self, key: str) -> str:
+        return node_of(self, key)
 
     async def _look_again(self, _: Exception) -> None:
         with suppress(RedisError, RedisClusterException, OSError):  # then the next attempt fails

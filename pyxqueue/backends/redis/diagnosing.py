@@ -9,14 +9,12 @@ from statistics import median
 from typing import Any
 
 from msgspec import Struct
-from redis.sentinel import SentinelConnectionPool
 
 from ...errors import BrokerError, BrokerUnavailableError
 from ...model.findings import Finding
 from ...printable import sized
 from .keys import channel, meta
 from .registration import Registration
-from .topology import Cluster
 
 _NEEDED = (6, 2)
 _ROUND_TRIPS = 11
@@ -64,9 +62,7 @@ def diagnose(registration: Registration) -> Iterator[Finding]:
         except (BrokerError, KeyError, TypeError):
             return None
 
-    client = session.config.client
-    replicated = isinstance(client, Cluster) or isinstance(client.connection_pool, SentinelConnectionPool)
-    facts = Facts(info, setting, replicated)
+    facts = Facts(info, setting, session.config.may_fail_over)
     for look in (_version, _role, _memory, _eviction, _persistence, _replicas, _connections):
         yield from look(facts)
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 from hiredis import pack_command
@@ -21,7 +21,6 @@ from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, Se
 
 from .looking import MasterLook
 
-T = TypeVar("T")
 _KINDS = {
     Connection,
     SSLConnection,
@@ -31,10 +30,6 @@ _KINDS = {
 }
 _LOOK_AFTER = 1.0
 """A connection that was idle for so many seconds may have been closed by the server: it is looked at before use."""
-
-
-def _read_one(connection: Connection) -> Any:
-    return connection.read_response()
 
 
 class DirectClient:
@@ -63,8 +58,13 @@ class DirectClient:
 
     def execute_command(self, *args: Any) -> Any:
         words = (*args[0].split(), *args[1:]) if " " in args[0] else args  # as redis-py does: "CONFIG GET"
-        packed = (pack_command(words),)
-        reply = self._on_connection(lambda connection: self._ask(connection, packed))
+        packed, connection = (pack_command(words),), self._take()
+        try:
+            reply = self._retry.call_with_retry(
+                lambda: self._ask(connection, packed), lambda _: connection.disconnect()
+            )
+        finally:
+            self._give_back(connection)
         callback = dict.get(self._callbacks, args[0])  # ours are all upper case: its own `get` is slower
         return reply if callback is None else callback(reply)
 
@@ -81,19 +81,25 @@ class DirectClient:
         def read(connection: Connection) -> list[Any]:
             return [reply_to(connection) for _ in commands]
 
-        return self._on_connection(lambda connection: self._ask(connection, packed, read))
-
-    def _on_connection(self, ask: Callable[[Connection], T]) -> T:
-        """Use a connection, and connect again if it breaks."""
         connection = self._take()
         try:
-            found: T = self._retry.call_with_retry(lambda: ask(connection), lambda _: connection.disconnect())
-            return found
+            found: list[Any] = self._retry.call_with_retry(
+                lambda: self._ask(connection, packed, read), lambda _: connection.disconnect()
+            )
         finally:
             self._give_back(connection)
+        return found
+
+    @property
+    def master(self) -> str:
+        """The server that the Sentinels name, asked when that is due; empty if none was named."""
+        if self._look is not None and self._look.is_due():
+            self._ask_sentinels(self._look)
+        address = self._pool.master_address if isinstance(self._pool, SentinelConnectionPool) else None
+        return "" if address is None else f"{address[0]}:{address[1]}"
 
     def _ask(
-        self, connection: Connection, packed: Sequence[bytes], read: Callable[[Connection], Any] = _read_one
+        self, connection: Connection, packed: Sequence[bytes], read: Callable[[Connection], Any] | None = None
     ) -> Any:
         """Send commands and read their replies. A connection on which that was cut short is closed: the reply may still
         come, and would be taken for that of the next command."""
@@ -101,7 +107,7 @@ class DirectClient:
             if self._look is not None:
                 connection.connect()  # to the master, if it is closed: sending would connect to the server it had
             connection.send_packed_command(packed, check_health=False)
-            return read(connection)
+            return connection.read_response() if read is None else read(connection)
         except ResponseError:  # this is the reply
             raise
         except BaseException:

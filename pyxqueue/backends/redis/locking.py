@@ -13,7 +13,7 @@ from ...model.locks import LockKind, LockTerms, Placed, Placement, lock_of
 from ...model.message import Message
 from ...model.wire import message_size
 from . import commands
-from .registration import Registration, confirming
+from .registration import Registration, stored
 from .steps import Steps
 
 _CHECKS = 3
@@ -58,9 +58,11 @@ def _call(
     registration: Registration, messages: Sequence[Message], terms: LockTerms, seen: Mapping[int, str]
 ) -> Steps[list[Placed]]:
     stream_key = registration.options.stream_key
-    return registration.current(
+    return stored(
+        registration,
         lambda groups: commands.enqueue_unique(stream_key, registration.few(groups), messages, terms, seen),
-        run=confirming(registration, (one.id for one in messages)),
+        (one.id for one in messages),
+        lambda found: (one.id for one in found),
     )
 
 

@@ -24,6 +24,7 @@ from .steps import Steps, call
 
 if TYPE_CHECKING:
     from .confirming import Confirmer
+    from .recent import Recent
 
 log = get_logger("pyxqueue")
 T = TypeVar("T")
@@ -46,6 +47,8 @@ class Registration:
         self.names = NamedPauses(session, options)
         self.confirmer = self._make_confirmer()
         """None if nothing that is stored here is waited for."""
+        self.recent = self._make_recent()
+        """None if no failover can lose what is stored here."""
         self._known = frozenset[str]()
         """The live places of the group, as far as they were there at some time."""
         self._classes = frozenset[int]()
@@ -173,6 +176,14 @@ class Registration:
 
         return Confirmer(durability, self.options.stream_key, self.session.config.url)
 
+    def _make_recent(self) -> Recent | None:
+        config = self.session.config
+        if self.confirmer is not None or not config.may_fail_over:
+            return None
+        from .recent import Recent  # noqa: PLC0415 - few queues have more than one server
+
+        return Recent(self.options.stream_key, config.url)
+
     def current(
         self,
         build: Callable[[Groups], Command[T]],
@@ -185,7 +196,10 @@ class Registration:
             try:
                 groups = self._groups or (yield from self._register())
                 command = build(groups)
-                return (yield from (call(command, seconds) if run is None else run(command)))
+                found = yield from (call(command, seconds) if run is None else run(command))
+                if self.recent is not None:
+                    yield from self.recent.look(groups.streams[self.options.group])
+                return found
             except StaleGroups as error:
                 stale = error
                 self.refresh()
@@ -233,3 +247,18 @@ def confirming(registration: Registration, ids: Iterable[str]) -> Callable[[Comm
     demands; None: as any other command. `ids`: of what it stores."""
     confirmer = registration.confirmer
     return None if confirmer is None else partial(confirmer.call, ids=ids)
+
+
+def stored(
+    registration: Registration,
+    build: Callable[[Groups], Command[T]],
+    ids: Iterable[str],
+    made: Callable[[T], Iterable[str]] | None = None,
+) -> Steps[T]:
+    """`Registration.current` for tasks that a program enqueues, with these ids: confirmed, or remembered for a while
+    where a failover may lose them. `made`: the ids of the tasks that there are then, by the result."""
+    if registration.recent is not None:
+        return registration.recent.call(registration.current(build), ids, made)
+    if registration.confirmer is not None:
+        return registration.current(build, run=partial(registration.confirmer.call, ids=ids))
+    return registration.current(build)

@@ -11,7 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...errors import BrokerError, PyxqueueError
 from .cluster import ClusterClient
-from .connect import Client, ConnectionConfig, execute_together
+from .connect import Client, ConnectionConfig, execute_together, master_of
 from .faults import has_died, is_of_connections, translate
 from .sharing import Link, join, leave
 from .steps import Execute, Sleep, Steps, Together
@@ -61,8 +61,10 @@ class Session:
                         reply = self.execute(*request.args, seconds=request.seconds)
                     elif isinstance(request, Sleep):
                         reply = request.sleep()
-                    else:
+                    elif isinstance(request, Together):
                         reply = self.execute_together(request)
+                    else:
+                        reply = self.master_of(request.key)
                 except (BrokerError, NoScriptError) as error:
                     request = steps.throw(error)
                 else:
@@ -80,26 +82,39 @@ class Session:
         patience = REPLY_TIMEOUT
         if seconds is not None:
             patience = next((one for one in _PATIENCES if seconds <= one), REPLY_TIMEOUT)
-        return self._repeated(lambda: self.link.client(patience).execute_command(*args))
-
-    def execute_together(self, request: Together) -> list[Any]:
-        """`execute` for several commands on one connection; all of them are repeated."""
-        return self._repeated(lambda: first_of(execute_together(self.client, request.key, request.commands)))
-
-    def _repeated(self, action: Callable[[], T]) -> T:
         try:
-            try:
-                return action()
-            except RedisTimeoutError as error:
-                if not has_died(error):
-                    raise
-            self.link.drop_idle()
-            return action()
+            return self.link.client(patience).execute_command(*args)
         except NoScriptError:
             raise
         except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
-            ours = self.fault(error)
-        raise ours  # not in the handler: the driver's error would become its context
+            failed = error
+        return self._again(failed, lambda: self.link.client(patience).execute_command(*args))
+
+    def execute_together(self, request: Together) -> list[Any]:
+        """`execute` for several commands on one connection; all of them are repeated."""
+        try:
+            return first_of(execute_together(self.client, request.key, request.commands))
+        except NoScriptError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            failed = error
+        return self._again(failed, lambda: first_of(execute_together(self.client, request.key, request.commands)))
+
+    def _again(self, failed: Exception, action: Callable[[], T]) -> T:
+        """Do once more what failed because its connection had died. Raises our error for any other."""
+        if isinstance(failed, RedisTimeoutError) and has_died(failed):
+            self.link.drop_idle()
+            try:
+                return action()
+            except NoScriptError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as above
+                failed = error
+        raise self.fault(failed)  # not in the handler: the driver's error would become its context
+
+    def master_of(self, key: str) -> str:
+        """Which server has a key, as far as is known; empty if it is not."""
+        return self.guard(lambda: master_of(self.client, key))
 
     def execute_near(self, key: str, *args: Any) -> Any:
         """Run a command that has no key, on the node of a cluster that has this key."""

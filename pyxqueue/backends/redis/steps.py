@@ -43,6 +43,12 @@ class Together(Struct, frozen=True):
     commands: Sequence[Sequence[Any]]
 
 
+class Master(Struct, frozen=True):
+    """Send back which server has a key, as far as the client knows; an empty text if it does not."""
+
+    key: str
+
+
 News: TypeAlias = Mapping[str | None, bytes]
 """Ids to look at, each with the value of the task if that was published, else empty. The id None stands for all."""
 
@@ -102,27 +108,40 @@ class Sleep(Struct, frozen=True, eq=False):
         return self.inbox.take(self.deadline)
 
 
-Request: TypeAlias = Execute | Together | Sleep
+Request: TypeAlias = Execute | Together | Master | Sleep
 Steps: TypeAlias = Generator[Request, Any, T]
 
 
-def evaluated(command: Command[Any], ask: Callable[[Sequence[Any]], Request]) -> Steps[Any]:
-    """The reply to a script call, for which `ask` makes the request. If the server does not have the script, it is
-    sent."""
+def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
+    """One script call, and those that follow from its reply. If the server does not have the script, it is sent."""
     script = SCRIPTS[command.script]
     args = (len(command.keys), *command.keys, *command.args)
+    reply, is_known = None, True
     try:
-        return (yield ask(("EVALSHA", script.sha, *args)))
+        reply = yield Execute(("EVALSHA", script.sha, *args), seconds)
     except NoScriptError:
-        pass  # it must not be the context of a later error
-    return (yield ask(("EVAL", script.text, *args)))
-
-
-def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
-    """One script call, and those that follow from its reply."""
-    reply = yield from evaluated(command, lambda args: Execute(args, seconds))
+        is_known = False  # it must not be the context of a later error
+    if not is_known:
+        reply = yield Execute(("EVAL", script.text, *args), seconds)
     result = command.parse(reply)
     if command.then is not None and (following := command.then(reply)) is not None:
         with suppress(BrokerError):  # what stops it does not matter to the result
             yield from call(following)
     return result
+
+
+def call_together(command: Command[T], key: str, more: Sequence[Sequence[Any]]) -> Steps[tuple[T, Sequence[Any]]]:
+    """`call` with other commands after it on the same connection, all of them about this key. Returns the replies to
+    these too."""
+    script = SCRIPTS[command.script]
+    args = (len(command.keys), *command.keys, *command.args)
+    replies: Sequence[Any] = ()
+    with suppress(NoScriptError):
+        replies = yield Together(key, [("EVALSHA", script.sha, *args), *more])
+    if not replies:
+        replies = yield Together(key, [("EVAL", script.text, *args), *more])
+    result = command.parse(replies[0])
+    if command.then is not None and (following := command.then(replies[0])) is not None:
+        with suppress(BrokerError):  # as above
+            yield from call(following)
+    return result, replies[1:]
