@@ -62,6 +62,8 @@ def share(part: int, whole: int) -> str:
     if not whole:
         return NONE
     percent = 100 * part / whole
+    if 99.5 <= percent < 100:
+        return "> 99 %"
     return "< 0.1 %" if 0 < percent < 0.1 else f"{percent:.1f} %" if 0 < percent < 10 else f"{percent:.0f} %"
 
 

@@ -100,7 +100,12 @@ def overview(site: Site, view: Overview) -> Page:
 
 
 def group(site: Site, view: GroupView) -> Page:
-    context = _of(site, view.row) | {"view": view, "card": _card(site, view.row)}
+    found = view.row.statistics
+    context = _of(site, view.row) | {
+        "view": view,
+        "card": _card(site, view.row),
+        "by_time": _by_time(found.slices) if found else (),
+    }
     return Page("group.html", context, view.row.queue)
 
 
@@ -165,6 +170,7 @@ def statistics(site: Site, view: StatisticsView) -> Page:
         "view": view,
         "rows": [_measures(one) for one in recent],
         "chart": None if found is None else charts.bars(_columns(found.slices), 960, 90, "tasks that ended, by time"),
+        "by_time": _by_time(found.slices) if found else (),
         "run": _histogram(recent, run=True),
         "wait": _histogram(recent, run=False),
         "periods": ("1h", "8h", "72h"),
@@ -384,6 +390,13 @@ def _columns(slices: Sequence[Slice]) -> list[Bar]:
         when = moment(one.start_ms)[:16].replace("T", " ")
         columns.append(Bar(max(0, ended - bad), bad, f"{when} UTC: {number(ended)} ended, {number(bad)} badly"))
     return columns
+
+
+def _by_time(slices: Sequence[Slice]) -> list[tuple[int, int, int]]:
+    """Return the numbers of a chart by time, the newest first: when, how many ended, and how many badly. Times in which
+    nothing ended are left out."""
+    found = [(one.start_ms, *_sums([one])) for one in slices]
+    return [one for one in reversed(found) if one[1]]
 
 
 class Measures(Struct, frozen=True):

@@ -16,6 +16,8 @@ from pyxqueue.dashboard import Access, Dashboard
 from .conftest import Visit, served
 from .filled import PATHS
 
+pytestmark = pytest.mark.browser
+
 
 def test_hostile_text_is_only_shown(visit: Visit) -> None:
     """In every field of every page: no script runs, the policy is not broken, and nothing leaves the dashboard."""

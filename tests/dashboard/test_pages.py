@@ -9,7 +9,7 @@ import pytest
 
 from pyxqueue.dashboard import pages
 from pyxqueue.dashboard.site import Site
-from pyxqueue.dashboard.values import Filters, GroupRow, Overview, TaskList
+from pyxqueue.dashboard.values import Filters, GroupRow, Overview, StatisticsView, TaskList
 from pyxqueue.model.message import Depth
 from pyxqueue.model.places import Place
 from pyxqueue.model.statistics import Slice, Statistics, TaskCounts
@@ -125,3 +125,12 @@ def test_the_way_back_is_bounded() -> None:
     was = query(listed(filters, "c101")["older"])["was"][0].split("\n")
 
     assert was == [f"c{number}" for number in range(81, 101)]
+
+
+def test_a_chart_has_a_table() -> None:
+    """The newest time first, without those in which nothing ended."""
+    counts = [TaskCounts("a", {"success": 3, "failure": 1, "crashed": 5})]
+    slices = [Slice(0, 60_000, counts), Slice(60_000, 60_000, []), Slice(120_000, 60_000, counts)]
+    view = StatisticsView(0, row(), "1h", Statistics(180_000, slices, []))
+
+    assert pages.statistics(site(), view).context["by_time"] == [(120_000, 4, 1), (0, 4, 1)]
