@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import redis
 from attrs import frozen
 from redis.crc import key_slot
 
-from pyxqueue.testing.servers import Server, ServerKind
+from pyxqueue.testing.servers import FIRST_PORT, LAST_PORT, Server, ServerKind
 from tests.support.until import until
 
 SLOTS = 16_384
+_BUS = 10_000
+"""How much greater the port is on which the nodes of a cluster talk to each other."""
 _AT_ONCE = ("--repl-diskless-sync-delay", "0")
 """A replica is not kept waiting for others that may come."""
 MASTER = "mymaster"
@@ -101,6 +105,7 @@ class Nodes:
 
     masters: Sequence[Server]
     replicas: Sequence[Server]
+    tls_ports: Sequence[int] = ()
 
     @property
     def url(self) -> str:
@@ -126,18 +131,39 @@ class Nodes:
             ask(server, "CLUSTER", "SETSLOT", slot, "NODE", ids[there])
 
 
+def free_port() -> int:
+    """Return a port that nobody has at the moment, nor that of a cluster's bus, for what `Server` does not choose by
+    itself."""
+    for _ in range(100):
+        port = FIRST_PORT + secrets.randbelow(LAST_PORT - _BUS - FIRST_PORT)
+        with socket.socket() as probe, socket.socket() as bus, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            bus.bind(("127.0.0.1", port + _BUS))
+            return port
+    raise RuntimeError("no port is free")
+
+
 @contextmanager
-def cluster(kind: ServerKind, masters: int = 3, replicas: int = 0) -> Iterator[Nodes]:
-    """Start a cluster whose nodes count as failed after a second of silence."""
-    args = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *_AT_ONCE)
+def cluster(
+    kind: ServerKind,
+    masters: int = 3,
+    replicas: int = 0,
+    args: Sequence[str] = (),
+    tls: Callable[[int], Sequence[str]] | None = None,
+) -> Iterator[Nodes]:
+    """Start a cluster whose nodes count as failed after a second of silence. `tls`: the arguments of a node that talks
+    to others on this port only, with TLS."""
+    args = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *_AT_ONCE, *args)
+    tls_ports = [] if tls is None else [free_port() for _ in range(masters + replicas)]
+    each = [() if tls is None else tls(port) for port in tls_ports] or [()] * (masters + replicas)
     with ExitStack() as stack:
-        nodes = [stack.enter_context(Server(kind, args=args)) for _ in range(masters + replicas)]
+        nodes = [stack.enter_context(Server(kind, args=(*args, *own))) for own in each]
         for number, node in enumerate(nodes[:masters]):
             first, last = number * SLOTS // masters, (number + 1) * SLOTS // masters
             ask(node, "CLUSTER", "ADDSLOTS", *range(first, last))
             ask(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in nodes[1:]:
-            ask(node, "CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+            ask(node, "CLUSTER", "MEET", "127.0.0.1", tls_ports[0] if tls_ports else nodes[0].port)
         for node in nodes:
             until(lambda node=node: _knows(node, len(nodes)), "the nodes know each other")  # type: ignore[misc]
         for master, replica in zip(nodes, nodes[masters:], strict=False):
@@ -146,7 +172,7 @@ def cluster(kind: ServerKind, masters: int = 3, replicas: int = 0) -> Iterator[N
             until(lambda node=node: "cluster_state:ok" in _info(node), "the cluster is up")  # type: ignore[misc]
         for replica in nodes[masters:]:
             until(lambda replica=replica: _follows(replica), "the replica follows")  # type: ignore[misc]
-        yield Nodes(nodes[:masters], nodes[masters:])
+        yield Nodes(nodes[:masters], nodes[masters:], tls_ports)
 
 
 def _info(node: Server) -> str:

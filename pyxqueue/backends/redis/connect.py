@@ -30,7 +30,7 @@ from ...errors import ConfigurationError
 from ...printable import quoted
 from ...urls import HOW, is_readable, scheme_of, shown
 from .cluster import ClusterClient, leave_streams
-from .connect_async import AsyncClient, can_open, open_cluster, open_pool, open_watched, plain_client
+from .connect_async import AsyncClient, can_open, can_open_cluster, open_cluster, open_pool, open_watched, plain_client
 from .direct import DirectClient
 from .durability import NORMAL, Durability, durability_of
 from .looking import AsyncSentinels, Sentinels, forced_host
@@ -197,7 +197,10 @@ class ConnectionConfig:
     @property
     def can_open_async(self) -> bool:
         """Whether `open_async` knows this kind of connection (not: fakeredis)."""
-        return isinstance(self.client, Cluster) or can_open(self.client.connection_pool.connection_class)
+        if isinstance(self.client, Cluster):
+            return can_open_cluster(self.client.settings)
+        pool = self.client.connection_pool
+        return can_open(pool.connection_class, pool.connection_kwargs)
 
     def open_async(self, *, timeout: float, retries: int) -> AsyncClient:
         """`open` for asyncio, to be used on one event loop."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -29,6 +29,11 @@ _CONNECTIONS: dict[Any, Any] = {
 }
 _MANAGED: dict[Any, bool] = {SentinelManagedConnection: False, SentinelManagedSSLConnection: True}
 """Connections to the master that Sentinels name, and whether they use TLS."""
+
+
+_ONLY_SYNC = ("ssl_ocsp_context", "ssl_ocsp_expected_cert", "ssl_validate_ocsp", "ssl_validate_ocsp_stapled")
+"""Settings that asyncio connections do not have. A client that redis-py has made has them, mostly without a value."""
+_NOT_OF_A_CLUSTER = (*_ONLY_SYNC, "ssl_ca_path", "ssl_password")
 
 
 class AsyncClient(Protocol):
@@ -166,9 +171,19 @@ class _Cluster(RedisCluster):
                 await node.disconnect_free_connections()
 
 
-def can_open(connection_class: type) -> bool:
-    """Return whether there are asyncio connections of this kind (not: those of fakeredis)."""
-    return connection_class in _CONNECTIONS or connection_class in _MANAGED
+def can_open(connection_class: type, settings: Mapping[str, Any]) -> bool:
+    """Return whether there are asyncio connections of this kind (not: those of fakeredis) with these settings."""
+    is_known = connection_class in _CONNECTIONS or connection_class in _MANAGED
+    return is_known and not any(settings.get(name) for name in _ONLY_SYNC)
+
+
+def can_open_cluster(settings: Mapping[str, Any]) -> bool:
+    """Return whether there is an asyncio client of a cluster with these settings."""
+    return not any(settings.get(name) for name in _NOT_OF_A_CLUSTER)
+
+
+def _without(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}
 
 
 def open_pool(connection_class: type, settings: dict[str, Any]) -> AsyncClient:
@@ -179,16 +194,16 @@ def open_pool(connection_class: type, settings: dict[str, Any]) -> AsyncClient:
 def plain_client(connection_class: type, settings: dict[str, Any]) -> redis.asyncio.Redis:
     """Return a client of one server, as redis-py has it."""
     kind = _CONNECTIONS[connection_class]
-    pool = BlockingConnectionPool(_AT_ONCE, timeout=None, connection_class=kind, **settings)
+    pool = BlockingConnectionPool(_AT_ONCE, timeout=None, connection_class=kind, **_without(settings, _ONLY_SYNC))
     return redis.asyncio.Redis(connection_pool=pool)
 
 
 def open_watched(connection_class: type, settings: dict[str, Any], name: str, manager: Sentinel) -> AsyncClient:
     """Return a client of the master that Sentinels know by a name."""
-    pool = SentinelConnectionPool(name, manager, ssl=_MANAGED[connection_class], **settings)
+    pool = SentinelConnectionPool(name, manager, ssl=_MANAGED[connection_class], **_without(settings, _ONLY_SYNC))
     return _Watched(pool)
 
 
 def open_cluster(place: Cluster, settings: dict[str, Any]) -> AsyncClient:
     """Return a client of a cluster."""
-    return _Cluster(place, settings)
+    return _Cluster(place, _without(settings, _NOT_OF_A_CLUSTER))
