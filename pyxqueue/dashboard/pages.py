@@ -104,6 +104,7 @@ def group(site: Site, view: GroupView) -> Page:
     context = _of(site, view.row) | {
         "view": view,
         "card": _card(site, view.row),
+        "chart": _wide_chart(found),
         "by_time": _by_time(found.slices) if found else (),
     }
     return Page("group.html", context, view.row.queue)
@@ -169,7 +170,7 @@ def statistics(site: Site, view: StatisticsView) -> Page:
     context = _of(site, view.row) | {
         "view": view,
         "rows": [_measures(one) for one in recent],
-        "chart": None if found is None else charts.bars(_columns(found.slices), 960, 90, "tasks that ended, by time"),
+        "chart": _wide_chart(found),
         "by_time": _by_time(found.slices) if found else (),
         "run": _histogram(recent, run=True),
         "wait": _histogram(recent, run=False),
@@ -381,6 +382,10 @@ def _sums(slices: Sequence[Slice]) -> tuple[int, int]:
         sum(ended.get(outcome, 0) for ended in counts for outcome in _ENDED),
         sum(ended.get(outcome, 0) for ended in counts for outcome in _BAD),
     )
+
+
+def _wide_chart(found: Statistics | None) -> Markup | None:
+    return None if found is None else charts.bars(_columns(found.slices), 960, 90, "tasks that ended, by time")
 
 
 def _columns(slices: Sequence[Slice]) -> list[Bar]:

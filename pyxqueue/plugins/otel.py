@@ -61,7 +61,8 @@ class OpenTelemetry(Plugin):
     `tracer_provider`, `meter_provider`: the global ones by default. `span_naming`: whether spans are named after the
     ``"task"`` or the ``"queue"``. `propagation`: the span of a run always has a link to that of the call. It is also
     its child with ``"parent"``, and with ``"auto"`` if it is the first attempt of a call without a delay that was not
-    one of many. `baggage`: whether baggage travels with messages; it can be read in the store.
+    one of many. `baggage`: whether baggage travels with messages; it can be read in the store. `settle_spans`: whether
+    each run also has a span from its end until the store has accepted how it ended.
     """
 
     def __init__(
@@ -72,11 +73,13 @@ class OpenTelemetry(Plugin):
         span_naming: SpanNaming = "task",
         propagation: Propagation = "auto",
         baggage: bool = False,
+        settle_spans: bool = False,
     ) -> None:
         _check("span_naming", span_naming, get_args(SpanNaming))
         _check("propagation", propagation, get_args(Propagation))
         self._providers = tracer_provider, meter_provider
         self._by_task, self._propagation = span_naming == "task", propagation
+        self._settle_spans = settle_spans
         carried = [TraceContextTextMapPropagator(), *([W3CBaggagePropagator()] if baggage else [])]
         self._propagator = CompositePropagator(carried)
         self._held: Held[_Ended] = Held()
@@ -136,6 +139,22 @@ class OpenTelemetry(Plugin):
             span.add_event("exception", _exception(failure), ended.at)
         span.end(ended.at)
         self._duration.record(ended.seconds, measured)
+        if self._settle_spans:
+            self._settled(event, ended)
+
+    def _settled(self, event: TaskSettled, ended: _Ended) -> None:
+        """Make a span of the time from the end of a run until the store has answered: it waits there for others, with
+        which it is sent."""
+        about = _attributes("settle", event.queue, event.task_name) | {
+            "messaging.operation.type": "settle",
+            "messaging.message.id": event.task_id,
+            "messaging.client.id": event.worker,
+            "messaging.consumer.group.name": ended.measured["messaging.consumer.group.name"],
+            "pyxqueue.accepted": event.accepted,
+        }
+        name = f"settle {event.task_name if self._by_task else event.queue}"
+        parent = trace.set_span_in_context(ended.span, Context())
+        self._tracer.start_span(name, parent, trace.SpanKind.CLIENT, about, start_time=ended.at).end()
 
     @contextmanager
     def inside(self, role: str) -> Iterator[None]:  # noqa: ARG002 - the same in all threads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ from pyxqueue import (
 from pyxqueue.context import TaskContext
 from pyxqueue.model.message import Cancelled, Failure, Rejected
 from pyxqueue.plugins.otel import BATCH_HEADER, OpenTelemetry
+from pyxqueue.plugins.otel_gauges import QueueGauges
 
 Point = NumberDataPoint | HistogramDataPoint
 
@@ -391,3 +393,78 @@ def test_headers_that_the_caller_gives_are_kept(eager: EagerSession, telemetry: 
 
     (process,) = telemetry.named("process sell")
     assert (process.context.trace_id, process.links[0].context.span_id) == (1, 2)
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_settlement_is_a_span_if_that_was_asked_for(telemetry: Telemetry, wanted: bool) -> None:
+    """It begins when the run ends, is a child of it, and says what the store answered."""
+    queue = telemetry.queue(settle_spans=wanted)
+    handle = queue.task(name="sell")(print)()
+
+    found, (process,) = telemetry.named("settle sell"), telemetry.named("process sell")
+
+    assert len(found) == wanted
+    for settle in found:
+        assert settle.parent is not None
+        assert (settle.kind, settle.parent.span_id) == (SpanKind.CLIENT, process.context.span_id)
+        assert settle.start_time == process.end_time
+        assert (settle.end_time or 0) >= (settle.start_time or 0)
+        assert said(settle)["messaging.message.id"] == handle.task_id
+        assert said(settle)["pyxqueue.accepted"] is True
+
+
+def test_a_refused_settlement_says_so(telemetry: Telemetry) -> None:
+    """Its worker had lost the task."""
+    plugin = telemetry.plugin(settle_spans=True)
+    with plugin.around(context_with({})):
+        pass
+    outcome = Rejected(Failure("Rejected", "no"))
+
+    plugin.observe(TaskSettled("id", "sell", 1, "w", outcome, Cancelled(), accepted=False, seconds=1.0, queue="shop"))
+
+    (settle,) = telemetry.named("settle sell")
+    assert said(settle)["pyxqueue.accepted"] is False
+
+
+def test_gauges_measure_whole_queues(telemetry: Telemetry) -> None:
+    """Each place has a number, also 0, and the oldest ready task its age; a group that is not there is not made."""
+    queue = TaskQueue(f"memory://{uuid.uuid4().hex}", "shop")
+    other = TaskQueue(f"memory://{uuid.uuid4().hex}", "mail")
+    queue.task(name="sell")(print).map([(1,), (2,)])
+
+    QueueGauges([queue, other], meter_provider=telemetry.meters)
+    data = measured(telemetry)
+
+    assert {place: count for (name, place), count in data["pyxqueue.queue.tasks"].items() if name == "shop"} == {
+        "ready": 2, "in_flight": 0, "delayed": 0, "blocked": 0, "dependent": 0, "failed": 0, "history": 0,
+    }  # fmt: skip
+    assert data["pyxqueue.queue.oldest"]["shop", None] >= 0
+    assert data["pyxqueue.queue.tasks"]["mail", "ready"] == 0
+    assert other.admin.groups() == []
+
+
+def measured(telemetry: Telemetry) -> dict[str, dict[tuple[object, object], float]]:
+    """What was collected at one time, by the names of metric, queue and place."""
+    data = telemetry.reader.get_metrics_data()
+    assert data is not None
+    return {
+        metric.name: {
+            ((point.attributes or {})["messaging.destination.name"], (point.attributes or {}).get("pyxqueue.place")):
+            point.value
+            for point in metric.data.data_points
+            if isinstance(point, NumberDataPoint)
+        }
+        for resource in data.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics
+    }  # fmt: skip
+
+
+def test_gauges_of_a_store_that_is_down_are_left_out(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    """The others are there, and the log says which are not."""
+    queue, down = TaskQueue(f"memory://{uuid.uuid4().hex}", "shop"), TaskQueue("redis://127.0.0.1:1", "mail")
+
+    QueueGauges([down, queue], meter_provider=telemetry.meters)
+    data = measured(telemetry)
+
+    assert {name for name, _ in data["pyxqueue.queue.tasks"]} == {"shop"}
+    assert "mail" in caplog.text
