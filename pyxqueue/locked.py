@@ -61,6 +61,7 @@ from .model.transitions import (
     with_expiry,
 )
 from .model.turns import Lines, Turn, take_first
+from .takeovers import log_takeovers
 
 
 class Place(enum.Enum):
@@ -386,12 +387,15 @@ class LockedGroup(Entries):
 
     def reclaim(self, now: int) -> None:
         """Make entries whose lease has ended ready again, and charge them (B3, B11)."""
+        taken = []
         for entry in list(self.overdue(now)):
             attempt = entry.message.attempt if entry.message is not None else 1
             host = self._host_of(entry.consumer, now)
+            taken.append((entry.consumer, host, entry.id))
             entry.remember(line_of_silent(attempt, now - entry.updated, now, entry.consumer, host))
             entry.charge(Event.LEASE_END)
             self._put_back(entry, 0, now)
+        log_takeovers(taken)
 
     def _host_of(self, consumer: str, now: int) -> str:  # noqa: ARG002 - for stores to which supervisors announce them
         """Return the name of the host of a consumer; empty if it is not known."""

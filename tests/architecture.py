@@ -9,7 +9,7 @@ from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "names", "clock", "hosts", "ids", "printable", "urls", "log"),
-    ("model", "batching"),
+    ("model", "batching", "takeovers"),
     ("protocols", "locked"),
     ("split", "contact"),
     (

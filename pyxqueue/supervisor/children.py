@@ -40,6 +40,8 @@ class Child:
     """Whether it was killed because it did not reach the store."""
     heard: float = 0.0
     """Since when it has given signs of life without a break, by `time.monotonic`."""
+    cut_off: bool = False
+    """Whether it was killed because the grace period was over."""
     slow: bool = False
     """Whether the log says that it takes long to start."""
 
@@ -110,7 +112,7 @@ class Children:
         child.table = self.make_table()
         name = self.name(child.index)
         child.born = child.heard = time.monotonic()
-        child.overdue, child.cancelled, child.silent, child.slow = None, [], False, False
+        child.overdue, child.cancelled, child.silent, child.cut_off, child.slow = None, [], False, False, False
         child.pid = self.start(name, child.table, self._close_inherited)
         child.consumer = with_pid(name, child.pid)
         self.watchdog.add(child.pid)

@@ -36,6 +36,8 @@ from .starters import Starter
 
 _IDLE = 0.5
 """Seconds between two rounds of the loop while the workers are idle."""
+_NAMED = 20
+"""How many tasks a line of the log names."""
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -209,11 +211,7 @@ class Supervisor:
         """Kill the processes of tasks beyond their hard time limit, and all processes when the grace period is over."""
         for child in self._children.alive():
             if self._deadline is not None and now >= self._deadline:
-                cut_off = child.running()
-                kill_group(child.pid)
-                log.warning(
-                    "the grace period is over: killed %s, which was running %s", child.consumer, self._names(cut_off)
-                )
+                self._cut_off(child, now)
             elif child.overdue is None and (late := child.table.overdue(now)):
                 child.overdue = late[0]
                 kill_group(child.pid)
@@ -230,6 +228,20 @@ class Supervisor:
             kill_group(child.pid)
             text = "the store has not answered %s for %.0f s, but this supervisor: killed it, while it was running %s"
             log.error(text, child.consumer, seconds, running)
+
+    def _cut_off(self, child: Child, now: float) -> None:
+        """Kill a process at the end of the grace period, and log each task that it was running and for how long."""
+        running = child.running()
+        kill_group(child.pid)
+        if child.cut_off:
+            return
+        child.cut_off = True
+        text = "the grace period is over: killed %s, which was running %s"
+        for start in range(0, max(1, len(running)), _NAMED):
+            names = [
+                f"{self._names([one])} for {max(0.0, now - one.since):.1f} s" for one in running[start : start + _NAMED]
+            ]
+            log.warning(text, child.consumer, ", ".join(names) or "nothing")
 
     def _kill_cancelled(self, table: InFlightTable, entry: InFlight) -> None:
         """Kill the process of a task that was cancelled by force. All that the process had is released uncharged; the

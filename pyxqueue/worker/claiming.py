@@ -22,7 +22,6 @@ from .serving import Claimed, Claims, ServedQueue
 _LOOK_EVERY = 0.2
 """Seconds after which a worker without room checks whether it must stop."""
 
-_TAKEN_OVER = "tasks taken over from workers that are gone: %d more"
 _COPIES = "further claims had copies, or messages that no longer belong to this worker: %d"
 _NOT_NOTED = "messages that could not be noted as in flight: %d more"
 
@@ -49,7 +48,6 @@ class Claimer:
     _settles_beside: bool = field(default=False, init=False)
     """Whether another thread settles meanwhile."""
     _sizer: BatchSizer = field(factory=BatchSizer, init=False)
-    _taken_over: Throttle = field(factory=partial(Throttle, _TAKEN_OVER), init=False)
     _copies: Throttle = field(factory=partial(Throttle, _COPIES), init=False)
     _not_noted: Throttle = field(factory=partial(Throttle, _NOT_NOTED), init=False)
 
@@ -105,9 +103,6 @@ class Claimer:
             self.lifetime.claimed(claimed)
         jobs, fault = self._noted(batches)
         redelivered = [job for job in jobs if job.delivery.message.redelivered]
-        for job in redelivered:
-            text = "%s has taken over task %s from a worker that is gone"
-            self._taken_over.log(logging.WARNING, text, self.consumer, job.delivery.message.id)
         if len(self.jobs) > 1:
             self.jobs.slots.wake_supervisor()
         # One that came alone, although more could have come, was waited for: its result goes the shortest way.

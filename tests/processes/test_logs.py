@@ -15,7 +15,7 @@ from pyxqueue.testing.servers import Server
 from tests.support.until import until
 
 from .app import App, Site
-from .conftest import StartTree
+from .conftest import StartTree, on_every_store
 
 
 @pytest.fixture
@@ -56,27 +56,42 @@ def test_an_outage_is_logged_once_and_its_end_too(server: Server, site: Site, st
     assert re.search(r"the store is back after \d+\.\d s: leases are renewed again", log)
 
 
-def test_a_task_killed_at_the_end_of_the_grace_period_is_logged(
+def test_what_is_cut_off_at_the_end_of_the_grace_period_is_logged(
     site: Site, app: App, start_tree: StartTree, gate: Path
 ) -> None:
-    """The log has its id and the process that was running it."""
-    tree = start_tree("-p", "1", "--grace", "0.2")
-    handle = app["gate"](str(gate))
-    until(lambda: site.of("start", handle.task_id), "it runs")
+    """Each task with its id and how long it had run, once, and the process that was running it."""
+    tree = start_tree("-p", "1", "-t", "2", "--grace", "0.2")
+    ids = [app["gate"](str(gate)).task_id for _ in range(2)]
+    until(lambda: len(site.of("start")) == 2, "both run")
 
     tree.signal(signal.SIGTERM)
 
     assert tree.wait(20) == 0
-    assert re.search(
-        rf"the grace period is over: killed worker-1-\S+, which was running {handle.task_id}", tree.log.read_text()
-    )
+    log = tree.log.read_text()
+    (names,) = re.findall(r"the grace period is over: killed worker-1-\S+, which was running (.*)", log)
+    assert sorted(re.findall(r"(\S+) for \d+\.\d s", names)) == sorted(ids)
 
 
-def test_a_takeover_is_logged(site: Site, app: App, start_tree: StartTree) -> None:
-    """The log has the id of the task whose worker died."""
-    tree = start_tree("-p", "1")
-    handle = app["die"]("kill")
+@on_every_store
+def test_a_takeover_is_logged_once(
+    site: Site, app: App, start_tree: StartTree, gate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From whom, on which host, and how many tasks, in one line, however many workers take them."""
+    monkeypatch.setenv("PYXQUEUE_HOST", "web1")
+    tree = start_tree("-p", "1", "-t", "3")
+    handles = [app["gate"](str(gate)) for _ in range(3)]
+    until(lambda: len(site.of("start")) == 3, "they run")
+    until(lambda: any(one.facts for one in app.queue.admin.workers()), "the worker is announced")
+    pid = site.of("start")[0].pid
+    tree.signal_all(signal.SIGSTOP)  # else the supervisor would release them
+    tree.signal_all(signal.SIGKILL)
+    gate.touch()
 
-    until(
-        lambda: f"has taken over task {handle.task_id} from a worker that is gone" in tree.log.read_text(), "it is told"
-    )
+    other = start_tree("-p", "2")
+
+    assert [handle.get(30) for handle in handles] == ["through"] * 3
+    assert other.stop() == 0
+    (line,) = [one for one in other.log.read_text().splitlines() if "took over" in one]
+    found = re.search(rf"took over 3 tasks from worker-1-{pid}-\S+ on host web1, of which .* life: (.*)", line)
+    assert found is not None, line
+    assert sorted(found[1].split(", ")) == sorted(handle.task_id for handle in handles)

@@ -230,21 +230,6 @@ def test_settlements_that_are_refused_do_not_fill_the_log(
     assert sum("was settled before" in one.message for one in caplog.records) == 20
 
 
-def test_tasks_of_a_worker_that_is_gone_do_not_fill_the_log(
-    worker_bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Another worker takes over each of its messages."""
-    worker_bench.task(fine)
-    for number in range(MANY):
-        worker_bench.put("fine", task_id=f"t{number}")
-    gone = worker_bench.broker.claim("gone", MANY, 0)
-    worker_bench.broker.release("gone", [one.receipt for one in gone])
-    worker_bench.worker().drain()
-
-    assert len(worker_bench.settled()) == MANY
-    assert sum("has taken over" in one.message for one in caplog.records) == 20
-
-
 def test_messages_that_a_worker_cannot_note_do_not_fill_the_log(
     worker_bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

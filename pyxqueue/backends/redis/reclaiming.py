@@ -11,6 +11,7 @@ from ...model.message import Message, Unreadable
 from ...model.past import line_of_silent
 from ...model.presence import WorkerFacts, facts_about
 from ...protocols import NO_LINES
+from ...takeovers import log_takeovers
 from . import commands
 from .commands import Orphan
 from .keys import live_of
@@ -212,17 +213,26 @@ class Reclaimer:
     ) -> int:
         """Make entries ready again; each comes with its consumer and its charge. `lines`: those to keep of their runs,
         by place and entry; of a lease that has ended it is made here."""
-        options, orphans = self._options, self._orphans(place, found, lines)
-        return self._registration.do(
+        options = self._options
+        silent = {_text(consumer) for _, consumer, charge in found if charge == "expired" and consumer}
+        facts = facts_about(silent, present(self._registration)) if silent else {}
+        orphans = self._orphans(place, found, lines, facts)
+        restored = self._registration.do(
             lambda keys: commands.restore(keys, options.group, options.history, min_idle, orphans)
         )
+        if silent and restored:  # else another program was faster
+            gone = [(_text(one.consumer), one.task_id) for one in orphans if one.charge == "expired" and one.consumer]
+            log_takeovers((name, facts[name].host if name in facts else "", task_id) for name, task_id in gone)
+        return restored
 
     def _orphans(
-        self, place: str, found: Sequence[tuple[str, str | bytes, str]], lines: Mapping[str, str]
+        self,
+        place: str,
+        found: Sequence[tuple[str, str | bytes, str]],
+        lines: Mapping[str, str],
+        facts: Mapping[str, WorkerFacts],
     ) -> list[Orphan]:
         messages = self._messages_of(place, (entry for entry, _, _ in found))
-        silent = {_text(consumer) for _, consumer, charge in found if charge == "expired"}
-        facts = facts_about(silent, present(self._registration)) if silent else {}
         return [
             Orphan(
                 place,

@@ -16,6 +16,7 @@ from ...model.transitions import Event
 from ...model.turns import Turn
 from ...model.wire import message_size
 from ...protocols import NO_LINES, Expired, TellExpired
+from ...takeovers import log_takeovers
 from . import expiring, locking, resuming, upkeep
 from .claiming import deliveries_of, lend
 from .flowing import Flows
@@ -130,12 +131,14 @@ class SQLiteBroker:
                     _note_seen(group, [consumer])
                     upkeep.mend(group)
                     self._heard[consumer] = group.now
-                moved = [_reclaim(group, MAX_ITEMS), _promote(group, MAX_ITEMS)]
+                taken = _reclaim(group, MAX_ITEMS)
+                moved = [len(taken), _promote(group, MAX_ITEMS)]
                 expired = expiring.expire(group, MAX_ITEMS)
                 moved += [len(expired), _open(group, MAX_ITEMS)]
                 upkeep.trim(group, self._queue.options.history)
                 lent = lend(group, consumer, max(0, limit), self._turn)
             self._tell_expired(expired)
+            log_takeovers(taken)
             self._turn = lent.turn
             if lent.rows or MAX_ITEMS not in moved:
                 return deliveries_of(lent)  # the file is free again meanwhile
@@ -327,16 +330,19 @@ def _due(group: Group, place: int, limit: int) -> list[Row]:
     return [row_of(row) for row in group.db.execute(_DUE, (group.key, place, group.now, limit))]
 
 
-def _reclaim(group: Group, limit: int) -> int:
-    """B3, B11: make tasks whose lease has ended ready, and charge them. Returns their number, at most `limit`."""
+def _reclaim(group: Group, limit: int) -> list[tuple[str, str, str]]:
+    """B3, B11: make tasks whose lease has ended ready, and charge them. Returns at most `limit`: of each its consumer,
+    the host of that, and its id."""
     rows = _due(group, IN_FLIGHT, limit)
     facts = facts_about({row.consumer for row in rows}, present(group.db, group.key, group.now)) if rows else {}
+    taken = []
     for row in rows:
         host = facts[row.consumer].host if row.consumer in facts else ""
+        taken.append((row.consumer, host, row.id))
         remember(group.db, row, line_of_silent(row.attempt, group.now - row.updated, group.now, row.consumer, host))
         group.put_back(row.charged(Event.LEASE_END), 0)
     group.flush()
-    return len(rows)
+    return taken
 
 
 def _open(group: Group, limit: int) -> int:
