@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -67,6 +68,13 @@ def start_tree(site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> It
             return tree
 
         yield start
+
+
+def kill_host(tree: Tree, site: Site) -> None:
+    """Kill the only tree of a site at once, as with its host: nobody is left who could release what it held."""
+    tree.signal_all(signal.SIGSTOP)
+    tree.signal_all(signal.SIGKILL)
+    until(lambda: not listeners(site), "the server has noticed it")
 
 
 def waiting(site: Site) -> set[str]:

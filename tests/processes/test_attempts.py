@@ -13,7 +13,7 @@ from pyxqueue.model.past import LOST, STOPPED, Attempt
 from tests.support.until import until
 
 from .app import App, Site
-from .conftest import StartTree, on_every_store
+from .conftest import StartTree, kill_host, on_every_store
 
 pytestmark = on_every_store
 
@@ -77,8 +77,7 @@ def test_a_tree_that_is_killed(site: Site, app: App, start_tree: StartTree, gate
     handle = app["gate"](str(gate))
     pid = until(lambda: site.of("start"), "it runs")[0].pid
     until(lambda: any(one.facts for one in app.queue.admin.workers()), "the worker is announced")
-    tree.signal_all(signal.SIGSTOP)  # else the supervisor would release it
-    tree.signal_all(signal.SIGKILL)
+    kill_host(tree, site)
 
     start_tree("-p", "1")
 

@@ -15,7 +15,7 @@ from pyxqueue.testing.servers import Server
 from tests.support.until import until
 
 from .app import App, Site
-from .conftest import StartTree, on_every_store
+from .conftest import StartTree, kill_host, on_every_store
 
 
 @pytest.fixture
@@ -83,8 +83,7 @@ def test_a_takeover_is_logged_once(
     until(lambda: len(site.of("start")) == 3, "they run")
     until(lambda: any(one.facts for one in app.queue.admin.workers()), "the worker is announced")
     pid = site.of("start")[0].pid
-    tree.signal_all(signal.SIGSTOP)  # else the supervisor would release them
-    tree.signal_all(signal.SIGKILL)
+    kill_host(tree, site)
     gate.touch()
 
     other = start_tree("-p", "2")
