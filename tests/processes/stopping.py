@@ -14,7 +14,8 @@ from tests.support.until import until
 
 from .app import site_of_environment
 
-ROUNDS = 20
+ROUNDS = "TEST_ROUNDS"
+"""A variable that says how often."""
 PLACES = 4
 """Tasks that run at once: two processes with two threads."""
 
@@ -24,7 +25,7 @@ def main() -> None:
     app = site.app()
     queue = app.queue
     asked = 0
-    for number in range(ROUNDS):
+    for number in range(int(os.environ[ROUNDS])):
         pid = os.fork()
         if pid == 0:
             queue.run(2, threads=2)

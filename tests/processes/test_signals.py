@@ -16,6 +16,7 @@ from tests.support.until import until
 
 from .app import App, Site
 from .conftest import StartTree, on_every_store
+from .stopping import PLACES, ROUNDS
 
 pytestmark = on_every_store
 
@@ -59,11 +60,10 @@ def test_a_signal_while_busy(site: Site, app: App, start_tree: StartTree, gate: 
     assert (message_of(app, waiting.task_id).attempt, message_of(app, waiting.task_id).crashes) == (1, 0)
 
 
-def test_signals_again_and_again(site: Site, app: App, start_tree: StartTree) -> None:
-    """With idle, half busy and busy workers that are stopped twenty times, every task runs once, uncharged."""
-    output = run_program("tests.processes.stopping", site.environment())
+def again_and_again(site: Site, app: App, start_tree: StartTree, rounds: int, patience: float) -> None:
+    output = run_program("tests.processes.stopping", {**site.environment(), ROUNDS: str(rounds)}, patience)
 
-    assert output == ["0 0"] * 20
+    assert output == ["0 0"] * rounds
     depth = app.queue.stores.backend.depth()
     assert (depth.in_flight, depth.delayed, depth.failed) == (0, 0, 0)
     tree = start_tree("-p", "1")
@@ -71,9 +71,21 @@ def test_signals_again_and_again(site: Site, app: App, start_tree: StartTree) ->
     tree.stop()
     starts = site.of("start")
     assert set(Counter(line.task_id for line in starts).values()) == {1}
-    assert len(starts) == 38
+    assert len(starts) == sum(PLACES * (number % 3) // 2 for number in range(rounds))
     messages = [message_of(app, line.task_id) for line in starts]
     assert {(message.attempt, message.crashes) for message in messages} == {(1, 0)}
+
+
+def test_signals_again_and_again(site: Site, app: App, start_tree: StartTree) -> None:
+    """With idle, half busy and busy workers that are stopped twenty times, every task runs once, uncharged."""
+    again_and_again(site, app, start_tree, rounds=20, patience=50)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_two_hundred_signals(site: Site, app: App, start_tree: StartTree) -> None:
+    """The same two hundred times."""
+    again_and_again(site, app, start_tree, rounds=200, patience=500)
 
 
 @pytest.mark.parametrize("number", BOTH)

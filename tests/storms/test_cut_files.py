@@ -11,17 +11,20 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from redis import Redis
 
 from pyxqueue.backends.sqlite import SQLiteBackend
+from pyxqueue.backends.sqlite.driver import Driver, apsw
 from pyxqueue.clock import FakeClock
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.servers import Server, ServerKind
 from tests.conftest import kinds_to_test
 from tests.support.left_over import in_redis, in_sqlite
 from tests.support.redis_harness import RedisHarness
-from tests.support.sqlite_harness import always
+from tests.support.sqlite_harness import always, never
 
+from .disk import Disk
 from .history import LEASE, History, audit
 from .storm import SEED
 
@@ -128,6 +131,40 @@ def cut_wal(folder: Path, cuts: int) -> set[int]:
     return found
 
 
+# SQLite with a rollback journal
+
+
+def powered(disk: Disk) -> Driver:
+    """A driver whose files are on this disk."""
+    driver = apsw()
+    assert driver is not None
+    return evolve(driver, connect=lambda uri: driver.connect(f"{uri}&vfs={disk.name}"))
+
+
+def cut_power(folder: Path, cuts: int) -> set[int]:
+    """Play a history on a disk that remembers each write, and audit what a loss of power leaves of the files."""
+    path, clock, found = folder / "queue.db", FakeClock(), set[int]()
+    options = StoreOptions("kit", lease_ms=LEASE, history=10_000)
+    chance = random.Random(int(os.environ.get(SEED, "1")))
+    with closing(Disk()) as disk:
+        backend = SQLiteBackend(path, options, clock=clock, safe_for_wal=never, durability="full", driver=powered(disk))
+        with closing(backend):
+            backend.lease_ms()
+            begun = len(disk.writes)
+            history = History(backend, lambda: len(disk.writes), random.Random(1))
+            history.play(ROUNDS)
+        total = len(disk.writes)
+        for cut in sorted({total, *(chance.randrange(begun, total) for _ in range(cuts - 1))}):
+            there = folder / f"cut-{cut}.db"
+            disk.restore(cut, chance, {str(path): there, f"{path}-journal": Path(f"{there}-journal")})
+            with closing(SQLiteBackend(there, options, clock=clock, safe_for_wal=never, durability="full")) as left:
+                found.add(audit(history, cut, left, clock.advance))
+                with left._store.read() as db:
+                    assert db.execute("PRAGMA integrity_check") == [("ok",)], f"at write {cut}"
+            there.unlink()
+    return found
+
+
 def test_a_cut_log_of_sqlite(tmp_path: Path) -> None:
     """Thirty places."""
     assert len(cut_wal(tmp_path, cuts=30)) > 10
@@ -137,3 +174,15 @@ def test_a_cut_log_of_sqlite(tmp_path: Path) -> None:
 def test_a_log_of_sqlite_cut_at_1000_places(tmp_path: Path) -> None:
     """Each prefix is a legal state."""
     assert len(cut_wal(tmp_path, cuts=1_000)) > 20
+
+
+def test_a_loss_of_power(tmp_path: Path) -> None:
+    """At fifteen writes."""
+    assert len(cut_power(tmp_path, cuts=15)) > 5
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_many_losses_of_power(tmp_path: Path) -> None:
+    """What was promised is there, whichever of the writes since the last sync have reached the disk."""
+    assert len(cut_power(tmp_path, cuts=300)) > 20

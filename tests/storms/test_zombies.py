@@ -86,4 +86,4 @@ def test_zombies(site: Site, servers: Servers, start_tree: StartTree, store: str
 def test_many_zombies(site: Site, servers: Servers, kind: ServerKind, start_tree: StartTree) -> None:
     """Two thousand tasks."""
     with storm(evolve(site, url=servers(kind).url, lease=LEASE), seed=3) as one:
-        assert rage(one, start_tree, strikes=20, tasks=100) >= 20
+        assert rage(one, start_tree, strikes=8, tasks=250) >= 20
