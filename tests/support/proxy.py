@@ -172,8 +172,9 @@ class Proxy:
         self._drop(link)
 
     def _pass_on(self, link: Link, data: bytes) -> None:
-        for start in range(0, len(data), self.piece):
-            link.client.sendall(data[start : start + self.piece])
+        piece = self.piece  # it may change meanwhile
+        for start in range(0, len(data), piece):
+            link.client.sendall(data[start : start + piece])
 
     def _drop(self, link: Link) -> None:
         with self._lock:
