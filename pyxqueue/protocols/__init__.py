@@ -22,7 +22,7 @@ from .core import (
     Wakeups,
     in_one_process,
 )
-from .diagnosing import Diagnosing
+from .diagnosing import Diagnosing, HasRisks
 from .durability import HasDurability, KnowsLost, confirm, durable
 from .fairness import FairLines, HasFairLines, fair_lines_of
 from .flows import HasFlows
@@ -60,6 +60,7 @@ __all__ = [
     "HasPlaces",
     "HasPresence",
     "HasQueues",
+    "HasRisks",
     "HasSchedules",
     "HasSharedClaims",
     "HasStatistics",

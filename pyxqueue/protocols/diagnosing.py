@@ -19,3 +19,16 @@ class Diagnosing(Protocol):
         Raises `BrokerUnavailableError` if the store cannot be reached.
         """
         ...
+
+
+@runtime_checkable
+class HasRisks(Protocol):
+    """A backend whose store may have been set up so that it loses tasks, whatever workers do."""
+
+    def risks(self) -> Iterable[Finding]:
+        """Yield what puts tasks in danger, which is nothing in a store that is set up well. Supervisors look when they
+        start, so it takes a round trip at the most. What this user may not look at is no finding.
+
+        Raises `BrokerUnavailableError` if the store cannot be reached.
+        """
+        ...

@@ -14,7 +14,7 @@ from ..inflight import InFlight, InFlightTable
 from ..model.message import Record
 from ..model.past import LOST, STOPPED
 from ..model.presence import Order
-from ..protocols import Broker, HasPresence, HasSharedClaims
+from ..protocols import Broker, HasPresence, HasRisks, HasSharedClaims
 from ..worker.events import Event, ignore, log, watch_expired
 from ..worker.tally import Tally
 from .children import Child
@@ -141,7 +141,15 @@ class QueueCare:
             made.append(self._announcer)
         if self._tally is not None:
             made.append(StatisticsDuty(self._tally))
+        self._warn(self.broker)
         return DutyLoop(made, of=self._of(), rest=_REST if self.several else 0.0)
+
+    def _warn(self, broker: Broker) -> None:
+        """Say what puts tasks in danger, if the store knows."""
+        if isinstance(broker, HasRisks):
+            with suppress(BrokerError):
+                for risk in broker.risks():
+                    log.warning("the store%s puts tasks in danger: %s; %s", self._of(), risk.text, risk.remedy)
 
     def announce_again(self) -> None:
         """Announce the supervisor in the next step: something has changed."""

@@ -201,6 +201,23 @@ def test_workers_start_in_a_full_store(server: Server, site: Site, app: App, sta
     other.queue.close()
 
 
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        (("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), True),
+        (("--maxmemory", "100mb", "--maxmemory-policy", "noeviction"), False),
+    ],
+    indirect=["server"],
+)
+def test_a_store_that_may_drop_tasks(site: Site, app: App, start_tree: StartTree, said: bool) -> None:
+    """Workers say so when they start, and work."""
+    tree = start_tree("-p", "1")
+
+    assert app["work"](0, 1).get(10) == 1
+    assert tree.stop() == 0
+    assert ("allkeys-lru: the server may drop tasks when its memory is full" in tree.log.read_text()) is said
+
+
 def _marks(site: Site) -> int:
     """Return how many tasks have a caller that waits."""
     with Redis.from_url(site.url) as client:

@@ -13,7 +13,7 @@ from ...protocols import AsyncProducer, ScheduleStore, StoreOptions
 from .aio import AsyncRedisProducer
 from .broker import RedisBroker
 from .connect import ConnectionConfig
-from .diagnosing import diagnose
+from .diagnosing import diagnose, risks
 from .fairness import RedisFairLines
 from .inspector import RedisInspector
 from .keys import LAYOUT
@@ -108,6 +108,9 @@ class RedisBackend:
 
     def diagnose(self) -> Iterable[Finding]:
         return diagnose(self._registration)
+
+    def risks(self) -> Iterable[Finding]:
+        return risks(self._registration)
 
     def limits(self) -> RedisLimits:
         return self._limits

@@ -67,6 +67,17 @@ def diagnose(registration: Registration) -> Iterator[Finding]:
         yield from look(facts)
 
 
+def risks(registration: Registration) -> Iterator[Finding]:
+    """Yield what makes the server drop tasks."""
+    try:
+        info = registration.session.execute_near(meta(registration.options.stream_key), "INFO", "memory")
+    except BrokerUnavailableError:
+        raise
+    except BrokerError:
+        return
+    yield from (found for found in _eviction(Facts(info, lambda _: None, False)) if found.level == "error")
+
+
 def _timing(ask: Callable[[], Any]) -> Iterator[Finding]:
     times, skews = [], []
     for _ in range(_ROUND_TRIPS):
