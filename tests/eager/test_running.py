@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import pytest
 
@@ -385,3 +386,27 @@ def test_an_inner_session_gives_way_to_the_outer(queue: TaskQueue) -> None:
             assert queue.eager is inner
         assert queue.eager is outer
     assert queue.eager is None
+
+
+def test_earlier_attempts_are_kept(
+    queue: TaskQueue, pyxqueue_eager: EagerSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with workers: what each raised, when and where, the newest five."""
+    monkeypatch.setenv("PYXQUEUE_HOST", "web1")
+
+    @queue.task(retries=7, backoff=10)
+    def broken() -> None:
+        raise ValueError(f"no {current_task().attempt}")
+
+    handle = broken()
+    with pytest.raises(TaskError):
+        handle.get()
+
+    details = queue.admin.task(handle.task_id)
+    assert handle.state is TaskStatus.FAILURE
+    assert [(one.attempt, one.type, one.text) for one in details.attempts] == [
+        (number, "ValueError", f"no {number}") for number in range(3, 8)
+    ]
+    assert {one.host for one in details.attempts} == {"web1"}
+    ends = [one.when_ms for one in details.attempts]
+    assert all(later - earlier >= 5_000 for earlier, later in pairwise(ends)), "the pauses between them"
