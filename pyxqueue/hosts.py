@@ -10,7 +10,7 @@ from .printable import printable
 HOST = "PYXQUEUE_HOST"
 """The environment variable with the name of the host, where its own says nothing, as in a container."""
 MAX_HOST = 100
-"""The most characters of it."""
+"""The most characters of it. A host that is found in an attempt has fewer (`pyxqueue.model.past`)."""
 
 
 def host_name() -> str:

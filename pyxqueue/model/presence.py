@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Annotated, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from ..printable import printable
 
 MAX_TASKS = 300
 """The most task names in an announcement."""
@@ -28,6 +31,9 @@ MAX_SUPERVISORS = 1_000
 """The most supervisors that a group knows; of more, those are forgotten that were not heard of for longest."""
 REMEMBERED_MS = 86_400_000
 """For how long the last announcement of a supervisor that is gone is kept."""
+_MAX_VERSION = 50
+
+_Number: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
 
 
 class OrderKind(enum.StrEnum):
@@ -110,11 +116,11 @@ class Present(Struct, frozen=True):
 class Process(Struct, frozen=True):
     """A worker process, in an announcement."""
 
-    pid: int
-    age_ms: int
-    slots: int
-    rss: int | None
-    runs: Sequence[tuple[str, int]]
+    pid: _Number
+    age_ms: _Number
+    slots: _Number
+    rss: _Number | None
+    runs: Sequence[tuple[str, _Number]]
     """The ids of the tasks that run, each with its age in ms."""
 
 
@@ -122,11 +128,11 @@ class Announcement(Struct, frozen=True):
     """What a supervisor says."""
 
     host: str
-    pid: int
+    pid: _Number
     pyxqueue: str
     python: str
     tasks: Sequence[str]
-    more_tasks: int
+    more_tasks: _Number
     draining: bool
     workers: Mapping[str, Process]
     """By consumer name."""
@@ -147,14 +153,14 @@ class Announcement(Struct, frozen=True):
         worker = self.workers[name]
         runs = [Run(task_id, seen_ms - age) for task_id, age in worker.runs[:MAX_RUNS]]
         return WorkerFacts(
-            host=self.host[:MAX_NAME],
+            host=_short(self.host, MAX_NAME),
             pid=worker.pid,
             supervisor=self.pid,
             started_ms=seen_ms - worker.age_ms,
-            pyxqueue=self.pyxqueue,
-            python=self.python,
-            tasks=self.tasks,
-            more_tasks=self.more_tasks,
+            pyxqueue=_short(self.pyxqueue, _MAX_VERSION),
+            python=_short(self.python, _MAX_VERSION),
+            tasks=self.tasks[:MAX_TASKS],
+            more_tasks=self.more_tasks + len(self.tasks[MAX_TASKS:]),
             slots=worker.slots,
             rss=worker.rss,
             draining=self.draining,
@@ -162,6 +168,10 @@ class Announcement(Struct, frozen=True):
             seen_ms=seen_ms,
             lost=lost,
         )
+
+
+def _short(text: str, most: int) -> str:
+    return printable(text[:most], most)[:most]
 
 
 def some_names(names: Iterable[str]) -> tuple[list[str], int]:

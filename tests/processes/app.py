@@ -35,9 +35,12 @@ from pyxqueue import (
 )
 from pyxqueue.client.task import Task
 from pyxqueue.serializers import JSONSerializer
+from pyxqueue.supervisor.duties import presence
 from tests.support.tasks import task_of
 
 VARIABLE = "TEST_SITE"
+OFTEN = "TEST_ANNOUNCE_OFTEN"
+"""If it is set, supervisors announce themselves so often that a test need not wait for seconds."""
 SECOND_URL = "TEST_SECOND_URL"
 """The store of a second queue that the same workers serve."""
 
@@ -462,4 +465,6 @@ TASKS: list[tuple[Any, dict[str, Any]]] = [
 
 
 def site_of_environment() -> Site:
+    if os.environ.get(OFTEN):
+        presence.EVERY, presence.IDLE_EVERY, presence.KEPT = 0.2, 0.2, 300
     return Site(**json.loads(os.environ[VARIABLE]))

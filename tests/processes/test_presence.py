@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import pyxqueue
 from pyxqueue import TaskStatus
+from pyxqueue.cli import main
 from pyxqueue.client.admin import WorkerInfo
-from pyxqueue.errors import ConfigurationError
-from tests.support.trees import ROOT, Tree, alive, environment
+from tests.support.trees import Tree
 from tests.support.until import until
 
-from .app import App, Site
+from .app import OFTEN, SECOND_URL, App, Site
 from .conftest import StartTree, on_every_store
 
-pytestmark = on_every_store
+in_a_file = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+"""What is the same on every store, since the laws of presence hold there."""
 
 
 @pytest.fixture(autouse=True)
 def host(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("PYXQUEUE_HOST", "web1")
+    monkeypatch.setenv(OFTEN, "1")
     return "web1"
 
 
@@ -40,21 +42,14 @@ def announced(app: App, count: int) -> Sequence[WorkerInfo]:
     return known(app)
 
 
-def pyx(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pyxqueue", *words]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment(site.environment()), capture_output=True, text=True, timeout=50, check=False
-    )
-
-
 def drained(tree: Tree) -> None:
     until(lambda: "draining" in tree.log.read_text(), "the order has arrived")
 
 
-def test_what_is_known_of_a_worker(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+@on_every_store
+def test_what_is_known_of_a_worker(app: App, start_tree: StartTree, gate: Path) -> None:
     """Its host, its supervisor, its versions, what it serves, its memory, and what it runs since when."""
     tree = start_tree("-p", "1")
-    announced(app, 1)
     running = app["gate"](str(gate))
     until(lambda: any(one.facts and one.facts.runs for one in known(app)), "the run is announced")
 
@@ -69,9 +64,31 @@ def test_what_is_known_of_a_worker(site: Site, app: App, start_tree: StartTree, 
     assert facts.rss > 1_000_000
     assert [run.id for run in facts.runs] == [running.task_id]
     assert facts.started_ms <= facts.runs[0].since_ms <= facts.seen_ms
-    assert "web1" in pyx(site, "--url", site.url, "--queue", site.stream, "info").stdout
 
 
+@on_every_store
+def test_a_host_that_is_stopped_and_wakes_up(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
+    """It is silent with what it holds and where it is, and then it is as before: nobody has taken its work."""
+    tree = start_tree("-p", "1", lease=10)
+    announced(app, 1)
+    running = app["gate"](str(gate))
+    until(lambda: site.of("start"), "it runs")
+    lease = app.queue.stores.backend.lease_ms()
+
+    tree.signal_all(signal.SIGSTOP)
+    until(lambda: any(one.is_silent(lease) for one in known(app)), "it is silent")
+
+    (worker,) = known(app)
+    assert (worker.host, list(worker.in_flight)) == ("web1", [running.task_id])
+    tree.signal_all(signal.SIGCONT)
+    until(lambda: not any(one.is_silent(lease) for one in known(app)), "it is heard of again")
+    assert [one.name for one in known(app)] == [worker.name]
+    gate.touch()
+    assert running.get(20) == "through"
+    assert len(site.of("start")) == 1
+
+
+@on_every_store
 def test_a_drain_of_busy_workers(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
     """The running task ends although the grace period is over, nothing further starts, and the tree exits with 0."""
     tree = start_tree("-p", "2", "--grace", "0")
@@ -93,21 +110,24 @@ def test_a_drain_of_busy_workers(site: Site, app: App, start_tree: StartTree, ga
     assert known(app) == []
 
 
+@in_a_file
 def test_a_drain_of_idle_workers(site: Site, app: App, start_tree: StartTree) -> None:
     """The command returns when they have ended; the workers of another supervisor on the host go on."""
     tree, other = start_tree("-p", "1"), start_tree("-p", "1")
     workers = announced(app, 2)
     (name,) = [one.name for one in workers if one.facts and one.facts.supervisor == tree.pid]
 
-    done = pyx(site, "--url", site.url, "--queue", site.stream, "drain", f"web1:{tree.pid}", "--wait", "--json")
+    words = ["--url", site.url, "--queue", site.stream, "drain", f"web1:{tree.pid}", "--wait", "--json"]
+    done = CliRunner().invoke(main, words)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == {"workers": [name], "ended": True}
     assert tree.wait(10) == 0
     assert app["work"](0.0, 7).get(20) == 7
     assert not other.ended()
 
 
+@in_a_file
 @pytest.mark.parametrize("again", ["drain", "stop", "signal"])
 def test_the_end_of_a_drain(site: Site, app: App, start_tree: StartTree, gate: Path, again: str) -> None:
     """A second order, or a signal, during a drain gives running tasks no more than the grace period."""
@@ -127,33 +147,23 @@ def test_the_end_of_a_drain(site: Site, app: App, start_tree: StartTree, gate: P
     assert running.state is TaskStatus.PENDING
 
 
-def test_a_stop(app: App, start_tree: StartTree) -> None:
-    """It ends the workers as SIGTERM does."""
-    tree = start_tree("-p", "1")
-    (worker,) = announced(app, 1)
-    assert list(app.queue.admin.stop(worker.name)) == [worker.name]
-    assert tree.wait(20) == 0
-    assert "stopping: running tasks (0)" in tree.log.read_text()
+@in_a_file
+def test_a_worker_of_several_queues(site: Site, app: App, tmp_path: Path) -> None:
+    """It is known in each of them with what it runs of that queue, and a stop by one of them ends it in all."""
+    url, module, gate = f"sqlite:///{tmp_path}/second.db", "tests.processes.app_two", tmp_path / "gate"
+    second = site.second(url).app()
+    environment = {**site.environment(), SECOND_URL: url}
+    words = (f"{module}:second", "-p", "1")
+    with closing(second.queue), Tree(f"{module}:first", environment, tmp_path / "tree.log", *words) as tree:
+        (one,), (two,) = announced(app, 1), announced(second, 1)
+        running = second["gate"](str(gate))
+        until(lambda: any(it.facts and it.facts.runs for it in known(second)), "the run is announced")
 
-
-def test_an_unknown_worker(app: App, start_tree: StartTree) -> None:
-    """The error lists the workers that there are."""
-    start_tree("-p", "1")
-    (worker,) = announced(app, 1)
-    with pytest.raises(ConfigurationError, match=f"no worker or host 'web2' here: the workers are web1:{worker.pid}"):
-        app.queue.admin.drain("web2")
-
-
-def test_a_killed_tree(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
-    """What it held is still shown with its host; a worker that started later takes it over."""
-    tree = start_tree("-p", "1", lease=60)
-    announced(app, 1)
-    app["gate"](str(gate))
-    until(lambda: any(one.facts and one.facts.runs for one in known(app)), "the run is announced")
-    tree.signal_all(signal.SIGSTOP)  # else the supervisor would release it
-    tree.signal_all(signal.SIGKILL)
-    until(lambda: not any(map(alive, tree.everyone())), "all are dead")
-
-    (worker,) = known(app)
-    assert (worker.host, len(worker.in_flight)) == ("web1", 1)
-    assert os.getpid() != worker.pid
+        assert (one.name, one.host, one.pid) == (two.name, two.host, two.pid)
+        assert all(it.facts and not it.facts.runs for it in known(app)), "it is a run of the other queue"
+        gate.touch()
+        assert running.get(20) == "through"
+        assert list(second.queue.admin.stop(one.name)) == [one.name]
+        assert tree.wait(20) == 0
+        assert "stopping: running tasks (0)" in tree.log.read_text()
+        assert (known(app), known(second)) == ([], [])

@@ -17,7 +17,8 @@ from pyxqueue.backends.sqlite.schema import INLINE
 from pyxqueue.cli import main
 from pyxqueue.errors import PyxqueueError
 from pyxqueue.model.message import Done, Extension, Fail, Message, Progress, Settlement, TaskStatus, Verdict
-from pyxqueue.protocols import Backend
+from pyxqueue.model.presence import Announcement, OrderKind, Process
+from pyxqueue.protocols import Backend, HasPresence
 from pyxqueue.testing import drain
 from tests.support.tasks import task_of
 
@@ -37,6 +38,7 @@ OTHERS = {
     "consumer_group": ("key", "queue", "name", "lease", "registered", "finished", "next", "paused"),
     "consumer": ("grp", "name", "seen"),
     "body": ("seq", "fields"),
+    "supervisor": ("grp", "name", "seen", "keep", "text", "ordered"),
 }
 _ENDS: dict[str, Verdict] = {"failed": Fail("no"), "finished": Done()}
 PLACES = ("ready", "held", "overdue", "delayed", "failed", "finished")
@@ -67,6 +69,12 @@ def store(queue: TaskQueue) -> Backend:
 def fill(queue: TaskQueue, driver: Driver, file: Path, names: Sequence[str]) -> list[str]:
     """A task in each place, for each name; answers their ids."""
     backend, ids = store(queue), []
+    backend.claim("w", 0, 0)
+    assert isinstance(backend, HasPresence)
+    backend.announce(
+        "s", 60_000, Announcement("web1", 7, "1", "3", [], 0, False, {"w": Process(8, 1, 1, 1, [])}).text()
+    )
+    backend.give_order("s", OrderKind.DRAIN)
     for place in ("failed", "finished", "overdue", "held", "ready", "delayed"):
         new = [f"{place}.{name}" for name in names]
         ids += new
@@ -128,6 +136,7 @@ def look(queue: TaskQueue, ids: list[str]) -> None:
     for action in (
         backend.depth, backend.consumers, backend.groups, lambda: backend.show(ids), lambda: backend.wait(ids, 0),
         lambda: backend.wait(ids, 0), queue.get_tasks, queue.get_workers, lambda: backend.watch(ids[0], None, 0),
+        queue.admin.workers, lambda: queue.admin.drain("web1"),
         *(lambda state=state: pages(backend, state) for state in (None, *TaskStatus)),
         *(lambda task_id=task_id: queue.get_task(task_id) for task_id in ids[::7]),
         *(lambda task_id=task_id: queue.result(task_id).get(timeout=0) for task_id in ids[::7]),
@@ -150,6 +159,9 @@ def pages(backend: Backend, state: TaskStatus | None) -> list[str]:
 
 def tend(queue: TaskQueue, ids: list[str]) -> None:
     backend = store(queue)
+    assert isinstance(backend, HasPresence)
+    backend.announce("s", 60_000, "{}")
+    backend.leave("t")
     for action in (
         lambda: backend.release("w", []), lambda: backend.cancel(ids), lambda: backend.requeue(ids),
         lambda: backend.forget(ids), lambda: backend.delete(ids[:2]),

@@ -13,7 +13,9 @@ from pyxqueue.backends.sqlite import SQLiteBackend, broker, claiming, group, sch
 from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
 from pyxqueue.clock import FakeClock
 from pyxqueue.model.locks import LockKind, lock_text
-from pyxqueue.model.message import Done, Message, Settlement, StartStatus
+from pyxqueue.model.message import Done, Message, Retry, Settlement, StartStatus
+from pyxqueue.model.past import attempts_in
+from pyxqueue.model.presence import OrderKind
 from pyxqueue.model.rates import Pace
 from pyxqueue.model.schedules import Schedule
 from pyxqueue.model.ticks import Timing
@@ -136,6 +138,32 @@ def test_a_file_of_schema_3_is_migrated(file: Path) -> None:
             Message("before", "kit.job", flow="a-flow", successors=("f:after",), v=2),
         ])  # fmt: skip
         assert backend.depth().dependent == 1
+
+
+def test_a_file_without_supervisors_gets_them(open_store: Open, file: Path) -> None:
+    """One of schema 14 with tasks in it: they are as before, and supervisors announce themselves and take over."""
+    with closing(open_store()) as backend:
+        backend.enqueue([Message("held", "kit.job"), Message("ready", "kit.job")])
+        (held,) = backend.claim("one", 1, 0)
+        backend.settle([Settlement(held.receipt, Retry(0, '[1,"E","x",1,"one"]'))])
+        (held,) = backend.claim("one", 1, 0)
+    with closing(standard().connect(f"file:{file}?mode=rw")) as connection:
+        connection.execute("DROP TABLE supervisor")
+        connection.execute("PRAGMA user_version = 14")
+
+    backend = open_store()
+
+    assert ask(backend, "PRAGMA user_version") == [(schema.VERSION,)]
+    assert sorted(info.id for info in backend.tasks()[0]) == ["held", "ready"]
+    assert backend.present() == []
+    assert backend.announce("s", 60_000, "here") is None
+    assert backend.give_order("s", OrderKind.DRAIN)
+    assert [one.text for one in backend.present()] == ["here"]
+    assert backend.release("one", [], {held.receipt: '[2,"E","y",2,"one"]'}) == 1
+    (info,) = backend.show(["held"])
+    assert info is not None
+    assert info.readable is not None
+    assert [one.text for one in attempts_in(info.readable.past)] == ["x", "y"]
 
 
 def release(backend: SQLiteBackend, limit: int = 9) -> list[str]:
