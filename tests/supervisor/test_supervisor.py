@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import re
 import signal
 import socket
 import sys
@@ -25,7 +26,7 @@ from pyxqueue.supervisor import supervisor
 from pyxqueue.supervisor.care import QueueAccess
 from pyxqueue.supervisor.duties import DutyLoop, lease_renewer, maintenance
 from pyxqueue.supervisor.duties.maintenance import Maintenance
-from pyxqueue.supervisor.processes import end_process
+from pyxqueue.supervisor.processes import end_process, kill_group
 from pyxqueue.supervisor.supervisor import Supervisor
 from pyxqueue.supervisor.watchdog import Watchdog, _read
 from pyxqueue.worker.options import WorkerOptions
@@ -257,6 +258,37 @@ def test_tasks_killed_by_a_second_signal_are_not_charged(broker: FakeBroker, tmp
     supervise(starter, broker, ready.exists, signals=2)
 
     assert broker.released == [("w1-0", [])]
+
+
+def test_what_is_cut_off_is_logged_once(
+    broker: FakeBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the process has not ended at the next look."""
+
+    def stubborn(table: InFlightTable) -> int:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        slots = Slots(table)
+        slots.start(slots.add("ran", "ran", 1, 0.0), time.monotonic() - 60)
+        ready.touch()
+        return live(table)
+
+    def kill_at_last(pid: int) -> None:
+        killed.append(pid)
+        if len(killed) > 2:
+            kill_group(pid)
+
+    killed: list[int] = []
+    ready = tmp_path / "ready"
+    monkeypatch.setattr(supervisor, "kill_group", kill_at_last)
+    monkeypatch.setattr(supervisor, "_IDLE", 0.01)
+
+    supervise(Starter(stubborn), broker, ready.exists, signals=2)
+
+    assert len(killed) > 2
+    (line,) = [one.getMessage() for one in caplog.records if "grace period is over" in one.getMessage()]
+    found = re.fullmatch(r"the grace period is over: killed w1-0, which was running ran for (\d+\.\d) s", line)
+    assert found is not None, line
+    assert float(found[1]) >= 60
 
 
 def test_a_store_that_cannot_be_reached(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
