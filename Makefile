@@ -8,8 +8,8 @@ VENV ?= .venv
 PINS ?=
 # Handed to the program that a target runs: make test ARGS="-k claim -x"
 ARGS ?=
-# How many tests run at once
-JOBS ?= 2
+# How many tests run at once: one more than two cores, because many wait for a process or a server
+JOBS ?= 3
 
 PY = $(VENV)/bin/python
 CODE = pyxqueue tests $(wildcard examples)
@@ -43,8 +43,14 @@ lint: $(VENV)/.dev-stamp
 	$(PY) -m ruff format --check
 
 .PHONY: types
-types: $(VENV)/.dev-stamp
+types: mypy pyright
+
+.PHONY: mypy
+mypy: $(VENV)/.dev-stamp
 	$(PY) -m mypy $(CODE)
+
+.PHONY: pyright
+pyright: $(VENV)/.dev-stamp
 	$(PY) -m pyright --pythonpath $(PY)
 
 .PHONY: layers

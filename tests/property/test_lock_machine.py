@@ -82,7 +82,7 @@ def machine_of(make: MakeHarness, *, reclaims: bool = False) -> type[LockMachine
         def make_harness(cls) -> AbstractContextManager[Harness]:
             return make()
 
-    Machine.clock_goes_on = reclaims  # so it is on Redis; the text of the class decides which walks THOROUGH takes
+    Machine.clock_goes_on = reclaims  # so it is on Redis
     return Machine
 
 
@@ -147,6 +147,7 @@ FOUND = [
 ]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("wrong", [wrong for wrong in PLANTED if wrong.name in FOUND], ids=lambda wrong: wrong.name)
 def test_a_wrong_backend_is_found(wrong: Wrong) -> None:
     """Random sequences lead a backend that breaks L7 into a step in which it differs from the model."""
