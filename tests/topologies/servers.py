@@ -53,7 +53,7 @@ class Watched:
 
     def wait_replicated(self) -> None:
         """Wait until the replica follows the master."""
-        until(lambda: _follows(self.replica), "the replica follows")
+        until(lambda: follows(self.replica), "the replica follows")
 
 
 def follow(server: Server, master: Server) -> None:
@@ -61,7 +61,7 @@ def follow(server: Server, master: Server) -> None:
     ask(server, "REPLICAOF", "127.0.0.1", master.port)
 
 
-def _follows(server: Server) -> bool:
+def follows(server: Server) -> bool:
     role = ask(server, "ROLE")
     return bool(role[0] == "slave" and role[3] == "connected")
 
@@ -121,14 +121,53 @@ class Nodes:
 
     def move(self, key: str, there: Server) -> None:
         """Move the slot of a key, with all that it has, to another master."""
-        slot, here = key_slot(key.encode()), self.owner(key)
-        ids = {server: ask(server, "CLUSTER", "MYID") for server in (here, there)}
-        ask(there, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[here])
-        ask(here, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[there])
+        self.move_slot(key_slot(key.encode()), self.owner(key), there)
+
+    def begin_move(self, slot: int, here: Server, there: Server) -> None:
+        """What is not in the slot yet goes to the other master from now on."""
+        ask(there, "CLUSTER", "SETSLOT", slot, "IMPORTING", ask(here, "CLUSTER", "MYID"))
+        ask(here, "CLUSTER", "SETSLOT", slot, "MIGRATING", ask(there, "CLUSTER", "MYID"))
+
+    def move_slot(self, slot: int, here: Server, there: Server) -> None:
+        """Move a slot, with all that it has, to another master."""
+        self.begin_move(slot, here, there)
+        there_id = ask(there, "CLUSTER", "MYID")
         while keys := ask(here, "CLUSTER", "GETKEYSINSLOT", slot, 100):
             ask(here, "MIGRATE", "127.0.0.1", there.port, "", 0, 5_000, "KEYS", *keys)
         for server in (there, here, *self.masters):
-            ask(server, "CLUSTER", "SETSLOT", slot, "NODE", ids[there])
+            ask(server, "CLUSTER", "SETSLOT", slot, "NODE", there_id)
+
+    def meet(self, new: Server) -> None:
+        """Have a server join as a master without slots."""
+        ask(new, "CLUSTER", "SET-CONFIG-EPOCH", 1_000)  # all believe it about its slots
+        ask(new, "CLUSTER", "MEET", "127.0.0.1", self.masters[0].port)
+        total = len(self.masters) + len(self.replicas) + 1
+        for one in (new, *self.masters):
+            until(lambda one=one: _knows(one, total), "the nodes know the new one")  # type: ignore[misc]
+        until(lambda: "cluster_state:ok" in _info(new), "it takes part")
+
+    def joined(self, new: Server) -> Nodes:
+        """Have a server join, and give it an equal part of the slots of each master. Returns the cluster with it."""
+        self.meet(new)
+        for number, here in enumerate(self.masters):
+            first, last = number * SLOTS // len(self.masters), (number + 1) * SLOTS // len(self.masters)
+            slots = range(first, first + (last - first) // (len(self.masters) + 1))
+            for slot in self._give(slots, here, new):
+                self.move_slot(slot, here, new)
+        return Nodes([*self.masters, new], self.replicas)
+
+    def _give(self, slots: Sequence[int], here: Server, new: Server) -> list[int]:
+        """Give away the slots that have no keys, all at once. Returns the others."""
+        new_id = ask(new, "CLUSTER", "MYID")
+        refused: list[int] = []
+        for server in (here, new):
+            with redis.Redis(port=server.port, protocol=2) as client, client.pipeline(transaction=False) as pipeline:
+                for slot in slots:
+                    pipeline.execute_command("CLUSTER SETSLOT", slot, "NODE", new_id)
+                replies = pipeline.execute(raise_on_error=False)
+            refused += [slot for slot, reply in zip(slots, replies, strict=True) if isinstance(reply, Exception)]
+            slots = [slot for slot in slots if slot not in refused]
+        return refused
 
 
 def free_port() -> int:
@@ -171,7 +210,7 @@ def cluster(
         for node in nodes:
             until(lambda node=node: "cluster_state:ok" in _info(node), "the cluster is up")  # type: ignore[misc]
         for replica in nodes[masters:]:
-            until(lambda replica=replica: _follows(replica), "the replica follows")  # type: ignore[misc]
+            until(lambda replica=replica: follows(replica), "the replica follows")  # type: ignore[misc]
         yield Nodes(nodes[:masters], nodes[masters:], tls_ports)
 
 

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 import redis
 from redis.cluster import RedisCluster
+from redis.crc import key_slot
 
-from pyxqueue import AsyncResult, BrokerUnavailableError, ConfigurationError, Task, TaskQueue, UnknownTaskError
+from pyxqueue import (
+    AsyncResult,
+    BrokerUnavailableError,
+    ConfigurationError,
+    Task,
+    TaskQueue,
+    UnknownTaskError,
+)
+from pyxqueue.backends.redis import ConnectionConfig
 from pyxqueue.backends.redis.cluster import key_of
+from pyxqueue.backends.redis.connect import execute_together
 from pyxqueue.testing import drain
-from tests.support.until import until
+from pyxqueue.testing.servers import Server, ServerKind
+from tests.conftest import kinds_to_test
+from tests.support.until import PATIENCE, until
 
 from .conftest import KIND
-from .servers import Nodes, ask, cluster
+from .servers import Nodes, ask, cluster, follows
 
 
 @pytest.fixture(params=["url", "client"])
@@ -173,6 +187,106 @@ def test_what_a_promotion_has_lost_is_said(stream_key: str, caplog: pytest.LogCa
 
 async def enqueued(job: Task[[], str]) -> AsyncResult[str]:
     return await job.aenqueue()
+
+
+CLUSTER = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+
+
+def test_a_node_that_no_client_knows() -> None:
+    """The first slot of a new master is being moved to it: it has none yet, so no list of slots names it."""
+    with cluster(KIND, masters=1) as nodes, Server(KIND, args=CLUSTER) as new:
+        config = ConnectionConfig.from_url(nodes.url)
+        client = config.open(timeout=5, retries=1)
+
+        async def main() -> None:
+            aclient = config.open_async(timeout=5, retries=1)
+            assert client.execute_command("HGET", "a", "b") is None
+            assert await aclient.execute_command("HGET", "a", "b") is None  # both have read the list
+            await asyncio.to_thread(nodes.meet, new)
+            for key in ("call", "acall", "together", "atogether"):
+                nodes.begin_move(key_slot(key.encode()), nodes.masters[0], new)
+
+            client.execute_command("HSET", "call", "b", "1")
+            await aclient.execute_command("HSET", "acall", "b", "1")
+            assert execute_together(client, "together", _about("together")) == [1, b"1"]
+            assert await aclient.execute_together("atogether", _about("atogether")) == [1, b"1"]
+            await aclient.aclose()
+
+        asyncio.run(main())
+        client.close()
+        assert set(ask(new, "KEYS", "*")) == {"call", "acall", "together", "atogether"}
+
+
+def _about(key: str) -> list[tuple[str, ...]]:
+    return [("HSET", key, "b", "1"), ("HGET", key, "b")]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", kinds_to_test())
+def test_three_promotions(kind: ServerKind, stream_key: str) -> None:
+    """The node of the queue is killed three times, its replica is promoted, and it comes back as a replica. Of the
+    calls that waited for the replica, in threads and in asyncio, none that returned is lost."""
+    with cluster(kind, replicas=3) as nodes, closing(TaskQueue(f"{nodes.url}?durability=replica", stream_key)) as queue:
+        job = queue.task(name="job")(same)
+        old = nodes.owner(stream_key)
+        new = nodes.replicas[nodes.masters.index(old)]
+        handles: list[AsyncResult[int]] = []
+        for number in range(3):
+            handles += [called(job, value) for value in range(200 * number, 200 * number + 100)]
+            handles += asyncio.run(acalled(job, range(200 * number + 100, 200 * number + 200)))
+            old.kill()
+            until(lambda new=new: ask(new, "ROLE")[0] == "master", "the replica is promoted", 60)  # type: ignore[misc]
+            old.restart()
+            until(lambda old=old: follows(old), "the killed one follows it", 60)  # type: ignore[misc]
+            old, new = new, old
+        until(lambda: drained(queue), "the rest is done")
+
+        assert [handle.get(30) for handle in handles] == list(range(600))
+
+
+async def acalled(job: Task[[int], int], values: range) -> list[AsyncResult[int]]:
+    """Call the task in asyncio for each value, each until that is accepted."""
+    handles = []
+    for value in values:
+        task = job.with_options(task_id=f"job-{value}")
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with suppress(BrokerUnavailableError):
+                handles.append(await task.aenqueue(value))
+                break
+            assert time.monotonic() < deadline, "a call is accepted"
+    return handles
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", kinds_to_test())
+def test_a_fourth_master(kind: ServerKind, stream_key: str) -> None:
+    """A node joins and gets a quarter of all slots while queues on all of them are used: nothing is lost."""
+    with ExitStack() as stack:
+        nodes, new = stack.enter_context(cluster(kind)), stack.enter_context(Server(kind, args=CLUSTER))
+        queues = [stack.enter_context(closing(TaskQueue(nodes.url, f"{stream_key}-{number}"))) for number in range(12)]
+        jobs = [queue.task(name="job")(same) for queue in queues]
+        handles: list[AsyncResult[int]] = []
+        over = threading.Event()
+
+        def produce() -> None:
+            for value in itertools.count():
+                if over.is_set():
+                    return
+                handles.append(called(jobs[value % len(jobs)], value))
+
+        producing = threading.Thread(target=produce)
+        producing.start()
+        try:
+            grown = nodes.joined(new)
+        finally:
+            over.set()
+            producing.join()
+        for queue in queues:
+            until(lambda queue=queue: drained(queue), "the rest is done")  # type: ignore[misc]
+
+        assert [handle.get(30) for handle in handles] == list(range(len(handles)))
+        assert {grown.owner(queue.stream_key) for queue in queues} == {*grown.masters}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import define
 from redis.client import Redis
-from redis.cluster import ClusterNode, RedisCluster
+from redis.cluster import PRIMARY, ClusterNode, RedisCluster
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, TryAgainError
 
@@ -44,6 +44,14 @@ def key_of(args: tuple[Any, ...]) -> str | bytes | None:
     return key if isinstance(key, str | bytes) else str(key)
 
 
+def address_of(host: str | None, port: int | None, name: str | None) -> tuple[str, int] | None:
+    """Host and port of a node, given these or its name; None if nothing is given."""
+    if host and port:
+        return host, port
+    place, _, number = (name or "").rpartition(":")
+    return (place, int(number)) if place and number.isdecimal() else None
+
+
 def node_of(client: Any, key: str) -> str:
     """The node to which a cluster client would send a command about a key; empty if it has not connected yet."""
     try:
@@ -65,10 +73,7 @@ class Trip:
         """The node of a client to which the commands go next."""
         if self._asked is None:
             return client.get_node_from_key(self.key)
-        node = client.get_node(host=self._asked.host, port=self._asked.port)
-        if node is None:
-            raise self._asked
-        return node
+        return client.get_node(host=self._asked.host, port=self._asked.port)
 
     @property
     def sent(self) -> Sequence[Sequence[Any]]:
@@ -97,6 +102,16 @@ class ClusterClient(RedisCluster):
     def __init__(self, place: Cluster, **settings: Any) -> None:
         nodes = [ClusterNode(host, port) for host, port in place.nodes]
         super().__init__(startup_nodes=nodes, **settings)
+
+    def get_node(
+        self, host: str | None = None, port: int | None = None, node_name: str | None = None
+    ) -> ClusterNode | None:
+        """The node of an address. A master to which the first slot is being moved is in no list that redis-py has."""
+        found: ClusterNode | None = super().get_node(host, port, node_name)  # type: ignore[no-untyped-call] # of redis-py
+        if found is None and (address := address_of(host, port, node_name)) is not None:
+            found = ClusterNode(*address, PRIMARY)
+            self.nodes_manager.nodes_cache[found.name] = found
+        return found
 
     def execute_near(self, key: str, *args: Any) -> Any:
         """Run a command that has no key, on the node that has this key."""

@@ -12,11 +12,12 @@ from redis.asyncio import connection as asynchronous
 from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
 from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.cluster import PRIMARY
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError, TryAgainError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
-from .cluster import TRY_AGAIN, Trip, key_of, node_of
+from .cluster import TRY_AGAIN, Trip, address_of, key_of, node_of
 from .looking import MasterLook
 from .topology import Cluster
 
@@ -156,6 +157,15 @@ class _Cluster(RedisCluster):
 
     def master_of(self, key: str) -> str:
         return node_of(self, key)
+
+    def get_node(
+        self, host: str | None = None, port: int | None = None, node_name: str | None = None
+    ) -> ClusterNode | None:
+        found = super().get_node(host, port, node_name)
+        if found is None and (address := address_of(host, port, node_name)) is not None:
+            found = ClusterNode(*address, PRIMARY, **self.nodes_manager.connection_kwargs)
+            self.nodes_manager.nodes_cache[found.name] = found  # as `ClusterClient.get_node`
+        return found
 
     async def _look_again(self, _: Exception) -> None:
         with suppress(RedisError, RedisClusterException, OSError):  # then the next attempt fails
