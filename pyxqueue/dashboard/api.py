@@ -26,6 +26,7 @@ def group(row: GroupRow) -> dict[str, Any]:
         "paused_tasks": list(row.paused_tasks),
         "workers": row.workers,
         "busy": row.busy,
+        "silent": dict(row.silent),
         "error": row.error or None,
         **(depth(row.depth) if row.depth else {}),
     }

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pyxqueue.dashboard import pages
+from pyxqueue.dashboard import api, pages
 from pyxqueue.dashboard.site import Site
 from pyxqueue.dashboard.values import Filters, GroupRow, Overview, StatisticsView, TaskList
 from pyxqueue.model.message import Depth
@@ -78,6 +78,11 @@ def test_what_is_wrong_is_one_line(case: str) -> None:
 def test_the_verdict(rows: list[GroupRow], words: str) -> None:
     """All is well only if nothing needs somebody, and no task has failed."""
     assert pages.verdict(rows) == words
+
+
+def test_programs_see_silent_hosts() -> None:
+    """As numbers: the host, and how many tasks its workers hold."""
+    assert api.group(row(silent={"web2": 3}))["silent"] == {"web2": 3}
 
 
 def test_an_open_page_hears_of_an_alarm() -> None:

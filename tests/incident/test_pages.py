@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import Drill
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)  # the drill is built within the first test
 
 # The numbers may be those before or after the last test.
 ANSWERS: Mapping[str, tuple[str, str]] = {

@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import Drill
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)  # the drill is built within the first test
 
 SCREENS: Mapping[str, tuple[Sequence[str], str]] = {
     "what is wrong": (["info"], r"! [\d,]+ wait, every worker is busy, the oldest waits (?s:.*)! 31 failed: "),

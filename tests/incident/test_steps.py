@@ -14,7 +14,7 @@ from ..support.until import until
 from ..test_docs import assert_shown, console_of
 from .conftest import Drill
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)  # the drill is built within the first test
 
 PAGE = ROOT / "docs/how-to/incident.md"
 _LIKE_HERE = {
