@@ -342,6 +342,15 @@ def test_numbers_are_those_of_the_code(page: str, text: str) -> None:
     assert text in (ROOT / page).read_text()
 
 
+def test_the_tests_that_a_page_names_are_there() -> None:
+    """Who wants to see a guarantee hold finds the test."""
+    page = (ROOT / "docs/explanation/guarantees.md").read_text()
+    named = re.findall(r"`(\w+/\w+\.py)::(\w+)`", page)
+
+    assert len(named) > 20
+    assert [one for one in named if f"\ndef {one[1]}(" not in (ROOT / "tests" / one[0]).read_text()] == []
+
+
 def test_no_text_of_the_package_points_into_the_repository() -> None:
     """An installed wheel has no `docs/`: an error names the rule itself."""
     package = ROOT / "pyxqueue"
