@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import TypeAlias
@@ -28,7 +29,7 @@ from tests.conftest import kinds_to_test
 from tests.support.until import until
 
 from .conftest import KIND
-from .servers import MASTER, Watched, ask, watched
+from .servers import MASTER, Watched, ask, follows, watched
 
 Job: TypeAlias = Task[[], str]
 
@@ -319,3 +320,51 @@ def test_five_failovers(kind: ServerKind) -> None:
             until(lambda old=old: ask(old, "ROLE")[0] == "slave", "it follows the new one", 120)  # type: ignore[misc]
         until(lambda: drained(queue), "all is done", 60)
         assert [handle.get(30) for handle in handles] == ["done"] * 1_000
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", kinds_to_test())
+def test_five_failovers_of_durable_calls(kind: ServerKind) -> None:
+    """The master is killed, or a failover is ordered, in turns; it comes back as a replica. Of the calls that waited
+    for the replica, in threads and in asyncio, none that returned is lost."""
+    with watched(kind, sentinels=3) as pair, closing(TaskQueue(f"{pair.url}?durability=replica")) as queue:
+        job = queue.task(name="job")(lambda: "done")
+        handles: list[AsyncResult[str]] = []
+        for number in range(5):
+            pair.wait_replicated()
+            for _ in range(100):
+                handle = until(lambda: called(job), "a call is accepted")
+                assert handle is not None
+                handles.append(handle)
+            handles += asyncio.run(acalled(job, 100))
+            old = pair.master
+            if number % 2:
+                until(lambda old=old: is_left(pair, old), "the failover that was ordered", 60)  # type: ignore[misc]
+            else:
+                old.kill()
+                until(lambda old=old: pair.master is not old, "the replica was promoted", 60)  # type: ignore[misc]
+            handles += asyncio.run(acalled(job, 20)) if number % 2 else []
+            if not number % 2:
+                old.restart()
+            until(lambda: follows(pair.replica), "the other one follows it", 120)
+        until(lambda: drained(queue), "all is done", 60)
+        assert [handle.get(30) for handle in handles] == ["done"] * len(handles)
+
+
+async def acalled(job: Job, times: int) -> list[AsyncResult[str]]:
+    """Call the task in asyncio, each time until that is accepted."""
+    handles: list[AsyncResult[str]] = []
+    deadline = time.monotonic() + 120
+    while len(handles) < times:
+        with suppress(BrokerUnavailableError):
+            handles.append(await job.aenqueue())
+        assert time.monotonic() < deadline, "not within 120 s: the calls are accepted"
+    return handles
+
+
+def is_left(pair: Watched, old: Server) -> bool:
+    """Whether another server is the master; if not, order it, again if the Sentinel took no replica for a good one."""
+    if pair.master is old:
+        with suppress(redis.ResponseError):
+            ask(pair.sentinels[0], "SENTINEL", "FAILOVER", MASTER)
+    return pair.master is not old
