@@ -88,14 +88,15 @@ class Trees:
         assert [tree.stop() for tree in self.all] == [0] * TREES
 
 
-def rage(storm: Storm, start_tree: StartTree, tasks: int, every: float, most: int) -> Trees:
+def rage(storm: Storm, start_tree: StartTree, *, tasks: int, every: float, most: int, workers: int = 8) -> Trees:
     """Enqueue tasks and kill somebody every so many seconds until all is done, with all checks.
 
-    most: how many times at most; not without end, because what keeps dying is replaced ever more slowly.
+    most: how many times at most; not without end, because what keeps dying is replaced ever more slowly. workers: how
+    many of them die for each supervisor and each tree; a tree needs seconds to start.
     """
     trees = Trees(storm, start_tree)
     storm.enqueue(tasks, 0.005, 0.1)
-    strikes = [trees.kill_worker] * 8 + [trees.kill_supervisor, trees.kill_tree]
+    strikes = [trees.kill_worker] * workers + [trees.kill_supervisor, trees.kill_tree]
     begun, next_strike, done = time.monotonic(), 0.0, 0
 
     def over() -> bool:
@@ -158,7 +159,7 @@ def test_kills_on_a_file(site: Site, file: Path, start_tree: StartTree) -> None:
 def test_many_kills(site: Site, servers: Servers, kind: ServerKind, start_tree: StartTree) -> None:
     """Ten thousand tasks, and a strike every 200 ms."""
     with storm(evolve(site, url=servers(kind).url, lease=LEASE), seed=1) as one:
-        trees = rage(one, start_tree, tasks=10_000, every=0.2, most=1000)
+        trees = rage(one, start_tree, tasks=10_000, every=0.2, most=1_000, workers=60)
 
     assert trees.hits >= 100
 
@@ -168,7 +169,7 @@ def test_many_kills(site: Site, servers: Servers, kind: ServerKind, start_tree: 
 def test_many_kills_on_a_file(site: Site, file: Path, start_tree: StartTree) -> None:
     """The same on SQLite."""
     with storm(evolve(site, url=f"sqlite:///{file}", lease=LEASE), seed=1) as one:
-        trees = rage(one, start_tree, tasks=10_000, every=0.2, most=1000)
+        trees = rage(one, start_tree, tasks=10_000, every=0.2, most=1_000, workers=60)
 
     assert trees.hits >= 100
 
