@@ -125,7 +125,7 @@ def test_a_hard_limit(site: Site, app: App, start_tree: StartTree, gate: Path) -
 
 def test_a_neighbour_that_is_cancelled_by_force(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
     """The task beside it has a line that names it; the cancelled one has ended, and has none."""
-    start_tree("-p", "1", "-t", "4")
+    start_tree("-p", "1", "-t", "4", lease=30)
     bystander, cancelled = app["gate"](str(gate)), app["stubborn"]()
     until(lambda: len(site.of("start")) == 2, "both run")
 
