@@ -217,6 +217,7 @@ class InFlightTable:
         return self._fd
 
     def close(self) -> None:
+        self.contact.close()
         self.memory.close()
         if self._fd is not None:
             os.close(self._fd)

@@ -74,7 +74,7 @@ class Claimer:
             except BrokerError as error:  # also if the store refuses: an operator may mend the cause
                 failures += 1
                 if not isinstance(error, BrokerUnavailableError):
-                    self.jobs.table.contact.answered(0)
+                    self.jobs.table.contact.asked[0] = 0.0
                 self._pause(failures, error)
 
     def _retires(self) -> bool:
@@ -92,10 +92,10 @@ class Claimer:
 
     def claim(self, limit: int, wait_ms: int) -> int:
         """Claim and submit at most `limit` messages. Returns how many were claimed."""
-        contact = self.jobs.table.contact
-        contact.asks(0, time.monotonic())
+        asked = self.jobs.table.contact.asked
+        asked[0] = asked[0] or time.monotonic()
         batches = self.claims.claim(self.consumer, limit, wait_ms)
-        contact.answered(0)
+        asked[0] = 0.0
         claimed = 0
         for _, deliveries in batches:
             claimed += len(deliveries)

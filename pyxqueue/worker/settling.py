@@ -38,8 +38,8 @@ class SettlingQueue:
     """What the log adds to the id of a task: its queue, where there are several."""
     tally: Tally | None = None
     """Counts what is settled; None if nobody wants statistics."""
-    number: int = 1
-    """That of its thread, among those that ask the store."""
+    thread: int = 1
+    """The number of its thread, among those that ask the store."""
     _queue: queue.SimpleQueue[Ran | None] = field(factory=queue.SimpleQueue, init=False)
     in_place: bool = field(default=False, init=False)
     """Whether `put` settles, because waking the settling thread would take as long as the round trip. Set only while
@@ -92,12 +92,12 @@ class SettlingQueue:
 
     def insist(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Settle, and repeat that until the store can be reached: the receipts decide what it still accepts."""
-        failures, contact = 0, self.jobs.table.contact
+        failures, asked, thread = 0, self.jobs.table.contact.asked, self.thread
         while True:
             try:
-                contact.asks(self.number, time.monotonic())
+                asked[thread] = asked[thread] or time.monotonic()
                 accepted = self.broker.settle(settlements)
-                contact.answered(self.number)
+                asked[thread] = 0.0
                 self.away = False
                 if failures:
                     log.warning("%s: the store is back and has accepted settlements: %d", self.consumer, sum(accepted))
@@ -111,7 +111,7 @@ class SettlingQueue:
                     )
                 time.sleep(self.backoff(failures, 1.0))
             except BrokerError:
-                contact.answered(self.number)
+                asked[thread] = 0.0
                 if len(settlements) == 1:
                     text = "the store refuses to settle %s; it is claimed again when its lease ends"
                     self._refused.log(logging.ERROR, text, settlements[0].receipt, exc_info=True)
@@ -119,11 +119,11 @@ class SettlingQueue:
                 return [accepted for one in settlements for accepted in self.insist([one])]
 
     def _settle_in_place(self, ran: Ran) -> None:
-        settlements, contact = self._settlements([ran]), self.jobs.table.contact
-        contact.asks(self.number, time.monotonic())
+        settlements, asked, thread = self._settlements([ran]), self.jobs.table.contact.asked, self.thread
+        asked[thread] = asked[thread] or time.monotonic()
         try:
             accepted = self.broker.settle(settlements)
-            contact.answered(self.number)
+            asked[thread] = 0.0
         except BrokerError:
             self._queue.put(ran)  # the settling thread insists
         else:

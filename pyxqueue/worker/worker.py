@@ -21,6 +21,7 @@ from typing import cast
 
 from attrs import define, field
 
+from ..contact import UNWATCHED
 from ..errors import BrokerError
 from ..inflight import InFlightTable
 from ..options import DEFAULT_GRACE, DEFAULT_WAIT_MS
@@ -107,7 +108,7 @@ class Worker:
         alone = len(self.parts) == 1
         of = "" if alone else f" of {parts.name}"
         expired = ignore if parts.tally is None else parts.tally.expired
-        told, thread = (parts.observer, parts.codec.queue), number + 1
+        told, thread = (parts.observer, parts.codec.queue), min(number + 1, UNWATCHED)
         telling = parts.observer, self._backoff, of, parts.tally
         settling = SettlingQueue(parts.broker, jobs, decider, consumer, *telling, thread)
         asked = parts.broker, consumer, *told, self._backoff, of

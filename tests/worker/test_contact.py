@@ -28,7 +28,7 @@ class Watching(Refusing):
 
         def watched(*args: Any) -> Any:
             if name in self.since:
-                self.since[name].append(self.contact._asked(["claim", "settle"].index(name)))
+                self.since[name].append(self.contact.asked[["claim", "settle"].index(name)])
             return call(*args)
 
         return watched
