@@ -59,7 +59,8 @@ def test_options_are_passed_to_run_workers(command: Command, module: str, tmp_pa
     assert [queue.stream_key for queue in queues] == ["m", "i"]
     assert processes == 2
     assert options == {
-        "order": "fair", "weights": [3.0, 1.5], "threads": 3, "concurrency": None, "grace": 5.0, "parent": None,
+        "order": "fair", "weights": [3.0, 1.5], "threads": 3, "concurrency": None, "grace": 5.0,
+        "max_tasks_per_child": None, "max_memory_per_child": None, "parent": None,
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ The logs are append-only: neither the store nor a killed process can take back a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from attrs import asdict, define, field, frozen
 
@@ -46,7 +46,8 @@ class Findings:
     recorded_twice: Sequence[str] = ()
     """The store has accepted more than one end."""
     stolen: Sequence[str] = ()
-    """The store has accepted an end from a process that was not the last one to start it."""
+    """The store has accepted an end from a process that was not the last one to start it. A process that was stopped
+    may start, when it goes on, what others have taken over: that makes it no owner."""
     early: Sequence[str] = ()
     """Started before it was due."""
     left: Mapping[str, int] = field(factory=dict)
@@ -76,11 +77,13 @@ class _Seen:
     """The attempt of each start."""
     pids: list[int] = field(factory=list)
     """The process of each start."""
+    owner: int = 0
+    """The process of the last start, without those by a process that had been stopped."""
     ends: list[str] = field(factory=list)
     """The outcomes that ended it, as far as the store has accepted them."""
     stolen: bool = False
 
-    def read(self, line: Line) -> None:
+    def read(self, line: Line, stopped: Collection[int]) -> None:
         match line.kind:
             case "calling":
                 self.called, self.due = True, int(line.more[0])
@@ -89,10 +92,12 @@ class _Seen:
             case "start":
                 self.attempts.append(line.attempt)
                 self.pids.append(line.pid)
+                if line.pid not in stopped or not self.owner:
+                    self.owner = line.pid
                 self.early = self.early or int(line.more[0]) < self.due
             case "settled" if line.more[1] == "1" and line.more[0] in ENDS:
                 self.ends.append(line.more[0])
-                self.stolen = self.stolen or line.pid not in self.pids[-1:]
+                self.stolen = self.stolen or line.pid != self.owner
 
     @property
     def extra(self) -> int:
@@ -108,7 +113,7 @@ def check(lines: Iterable[Line], stored: Stored) -> Findings:
         if line.kind == "killed":
             killed.add(line.pid)
         else:
-            seen.setdefault(line.task_id, _Seen()).read(line)
+            seen.setdefault(line.task_id, _Seen()).read(line, killed)
     known, nobody = stored.tasks, _Seen()
     unexplained = {one: it.extra - sum(pid in killed for pid in it.pids) for one, it in seen.items()}
     return Findings(
