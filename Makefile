@@ -34,6 +34,10 @@ test: $(VENV)/.test-stamp  ## Run the tests on every server that this platform h
 soak: $(VENV)/.test-stamp  ## Run the long tests with random faults
 	$(PY) -m pytest -m soak --timeout 1800 $(ARGS)
 
+.PHONY: mutants
+mutants: $(VENV)/.test-stamp  ## Plant faults in the code, and see whether the tests notice them
+	$(PY) -m tests.mutants.run $(ARGS)
+
 .PHONY: check
 check: lint types docs layers  ## Lint, formatting, types, docs and layers, all without a warning
 

@@ -284,6 +284,20 @@ def test_the_old_master_lives_on_as_a_replica(server: Server, proxy: Proxy, call
         assert call(backend) == [True]
 
 
+def test_a_claim_whose_reply_is_lost_is_not_repeated(server: Server, proxy: Proxy) -> None:
+    """What it handed out comes back when its lease ends; a repeated claim would hand out more, to nobody."""
+    with closing(backend_at(server.url)) as producer, closing(backend_at(proxy.url)) as worker:
+        worker.claim("w", 1, 0)
+        producer.enqueue([message(), message()])
+        proxy.lose_reply_of(lambda said: b"XREADGROUP" in said)
+
+        with pytest.raises(BrokerUnavailableError):
+            worker.claim("w", 1, 0)
+
+        assert proxy.lost.is_set()
+        assert (producer.depth().ready, producer.depth().in_flight) == (1, 1)
+
+
 def test_connections_that_a_firewall_has_forgotten(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:

@@ -49,6 +49,20 @@ def test_each_operation_repairs_a_lost_group(redis_url: str, stream_key: str, na
     backend.close()
 
 
+def test_a_group_that_is_made_again_hands_out_what_is_in_its_streams(redis_url: str, stream_key: str) -> None:
+    """What was ready is not lost; what was in flight is handed out again, since the server has forgotten its holder."""
+    backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
+    with closing(backend), Redis.from_url(redis_url) as client:
+        backend.enqueue([Message(task_id, "job", b"[[],{}]", "json") for task_id in "abc"])
+        (held,) = backend.claim("one", 1, 0)
+        client.xgroup_destroy(stream_key, "cg")
+
+        found = [delivery.message.id for _ in range(3) for delivery in backend.claim("two", 1, 0)]
+
+        assert held.message.id == "a"
+        assert sorted(found) == ["a", "b", "c"]
+
+
 def test_a_lost_group_is_said_once(redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture) -> None:
     """By whoever makes it again; a group or a priority class that is new is none."""
     backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))

@@ -1,0 +1,239 @@
+"""The faults, and the tests that notice them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+_LUA = "pyxqueue/backends/redis/lua"
+_REDIS = "pyxqueue/backends/redis"
+_KIT = ("tests/contract/test_redis.py", "-k", "TestRealServers and valkey")
+"""All laws, on one server."""
+
+
+@frozen
+class Fault:
+    """A change of one place in one file."""
+
+    name: str
+    what: str
+    """What goes wrong with it, in a sentence."""
+    path: str
+    before: str
+    """Occurs once in the file."""
+    after: str
+    tests: Sequence[str]
+    """The arguments of pytest: the tests of which one at least must fail."""
+
+
+FAULTS = [
+    Fault(
+        "fence-off",
+        "A worker that has lost its lease settles the task of another one.",
+        f"{_LUA}/settle.lua",
+        "local accepted = (one.live.holders[one.entry] or holder(one.live.stream, group, one.entry)) == one.consumer",
+        "local accepted = (one.live.holders[one.entry] or holder(one.live.stream, group, one.entry)) ~= nil",
+        _KIT,
+    ),
+    Fault(
+        "extend-steals",
+        "A worker that was stopped past its lease takes the task back from its new holder by extending it.",
+        f"{_LUA}/extend.lua",
+        "if owner == consumer then",
+        "if owner then",
+        _KIT,
+    ),
+    Fault(
+        "group-at-end",
+        "What was ready when a consumer group was destroyed is never handed out.",
+        f"{_LUA}/register.lua",
+        "paused and AT_END or '0', 'MKSTREAM'",
+        "paused and AT_END or '$', 'MKSTREAM'",
+        ("tests/redis/test_lost_groups.py", "-k", "valkey"),
+    ),
+    Fault(
+        "no-grace",
+        "After an outage, the work of the living is taken over as soon as the server is back.",
+        f"{_REDIS}/reclaiming.py",
+        "if self.health.unbroken_ms() < (lease if self._after_ms is None else self._after_ms):",
+        "if self.health.unbroken_ms() < 0:",
+        ["tests/processes/test_leases.py"],
+    ),
+    Fault(
+        "clock-jump-unseen",
+        "After a jump of the server's clock, all leases count as ended.",
+        f"{_REDIS}/reclaiming.py",
+        "if self._offset is not None and abs(offset - self._offset) > lease / 2:",
+        "if self._offset is not None and abs(offset - self._offset) > 1e300:",
+        ["tests/redis/test_idle.py"],
+    ),
+    Fault(
+        "promoted-unseen",
+        "A delayed task that was put off again between the look and the act starts too early.",
+        f"{_LUA}/promote.lua",
+        "if due and tonumber(due) <= now then",
+        "if due then",
+        ["tests/redis/test_put_off.py"],
+    ),
+    Fault(
+        "claim-repeated",
+        "The driver repeats a claim whose reply was lost: the first one has handed out tasks to nobody.",
+        f"{_REDIS}/claiming.py",
+        "config.open(timeout=timeout, retries=0)",
+        "config.open(timeout=timeout, retries=3)",
+        ["tests/redis/test_connections.py", "-k", "claim"],
+    ),
+    Fault(
+        "neighbour-trimmed",
+        "A settlement whose own entry was deleted by hand removes the entry of a neighbour.",
+        f"{_LUA}/settle.lua",
+        "live.are_rows = live.are_rows and live.fields[entry] ~= nil",
+        "live.are_rows = live.are_rows",
+        ["tests/redis/test_batches.py", "-k", "valkey"],
+    ),
+    Fault(
+        "enqueued-twice",
+        "A repeated enqueue of an id, as after a lost reply, makes a second task.",
+        f"{_LUA}/enqueue_ready.lua",
+        "local known = call('EXISTS', KEYS[task]) == 1",
+        "local known = false",
+        _KIT,
+    ),
+    Fault(
+        "consumer-destroyed",
+        "A consumer is forgotten with what it still holds, which no other gets then.",
+        f"{_LUA}/retire.lua",
+        "if held == 0 then",
+        "if held >= 0 then",
+        ["tests/redis/test_forgotten_consumers.py"],
+    ),
+    Fault(
+        "crash-uncharged",
+        "A task that kills its process every time runs for ever.",
+        f"{_LUA}/restore.lua",
+        "if charge == 'started' or field(fields, 'redelivered') == '1' then count_up(fields, 'crashes', 0) end",
+        "",
+        _KIT,
+    ),
+    Fault(
+        "first-expiry-charged",
+        "A task is charged for the first outage of its host, as if it had crashed it.",
+        f"{_LUA}/restore.lua",
+        "if charge == 'started' or field(fields, 'redelivered') == '1' then",
+        "if charge then",
+        _KIT,
+    ),
+    Fault(
+        "restored-again",
+        "A task whose holder has extended its lease meanwhile is made ready all the same.",
+        f"{_LUA}/restore.lua",
+        "if (found or '') == consumer and handed_out then",
+        "if handed_out then",
+        ["tests/redis/test_lines.py", "-k", "valkey"],
+    ),
+    Fault(
+        "copied-run",
+        "A second entry of a task, written by a failover or by hand, runs beside the first.",
+        f"{_LUA}/_common.lua",
+        "return task.place and (task.place ~= place or task.entry ~= entry) and not is_gone(keys, group, task)",
+        "return false",
+        ["tests/redis/test_sealed_copies.py", "-k", "valkey"],
+    ),
+    Fault(
+        "cancel-forgotten",
+        "A task that was cancelled while it ran is retried.",
+        f"{_LUA}/settle.lua",
+        "if again and task.more and notes_of(keys, one.id, 'cancel')[1] then -- cancelled meanwhile",
+        "if false then",
+        _KIT,
+    ),
+    Fault(
+        "memory-refused",
+        "In a full Redis, running tasks cannot settle and run again for ever.",
+        f"{_LUA}/settle_done.lua",
+        "allow_writes(stream, group)",
+        "",
+        ["tests/redis/test_full_memory.py", "-k", "valkey"],
+    ),
+    Fault(
+        "half-enqueued",
+        "A message that one group refuses is kept in the others.",
+        f"{_LUA}/_common.lua",
+        "    call('XDEL', one[1], one[2])\n    call('DEL', one[3])\n",
+        "",
+        ["tests/redis/test_all_or_nothing.py", "-k", "valkey"],
+    ),
+    Fault(
+        "waiter-untold",
+        "The end of a task wakes nobody who waits for it.",
+        f"{_LUA}/settle_done.lua",
+        "announce(history, channels, id, value)",
+        "",
+        ["tests/redis/test_wakeups.py", "-k", "valkey"],
+    ),
+    Fault(
+        "old-master-kept",
+        "A connection to a master that was demoted is kept, and every call fails until it is closed.",
+        f"{_REDIS}/faults.py",
+        '"READONLY" in str(error) or type(error).__name__ == "ReadOnlyError"',
+        "False",
+        ["tests/redis/test_connections.py"],
+    ),
+    Fault(
+        "settlement-dropped",
+        "A worker gives up a settlement when the store is away, and its task runs again.",
+        "pyxqueue/worker/settling.py",
+        "                time.sleep(self.backoff(failures, 1.0))\n",
+        "                return [False for _ in settlements]\n",
+        ["tests/worker", "tests/processes/test_outages.py"],
+    ),
+    Fault(
+        "given-back-and-run",
+        "A task that the supervisor has given back starts here all the same.",
+        "pyxqueue/inflight.py",
+        "            if self._memory[slot] not in (_WAITING, _PINNED):\n                return False\n",
+        "",
+        ["tests/test_inflight.py", "tests/worker"],
+    ),
+    Fault(
+        "stopped-charged",
+        "What a worker is cut off from when it is stopped counts as a crash.",
+        "pyxqueue/supervisor/supervisor.py",
+        'return "the worker stopped, and its grace period was over" if self._is_stopping() else ""',
+        'return ""',
+        ["tests/processes/test_signals.py"],
+    ),
+    Fault(
+        "neighbours-charged",
+        "When a task is killed at its hard limit, the other tasks of its process count as crashed.",
+        "pyxqueue/supervisor/supervisor.py",
+        "        if child.overdue is not None:\n            return f",
+        "        if False:\n            return f",
+        ["tests/processes/test_deaths.py", "-k", "hard_limit"],
+    ),
+    Fault(
+        "orphans-live",
+        "The workers of a supervisor that was killed go on, and run what others have taken over.",
+        "pyxqueue/supervisor/watchdog.py",
+        "    for pid in pids:\n        kill_group(pid)\n",
+        "",
+        ["tests/processes/test_deaths.py"],
+    ),
+    Fault(
+        "grandchildren-live",
+        "What a task started outlives its process.",
+        "pyxqueue/supervisor/children.py",
+        "        kill_group(child.pid)  # the processes that it has started\n",
+        "",
+        ["tests/processes/test_deaths.py"],
+    ),
+    Fault(
+        "forked-connection",
+        "A forked process uses the connections of its parent, and replies reach the wrong one.",
+        f"{_REDIS}/session.py",
+        "if link is None or link.pid != os.getpid():",
+        "if link is None:",
+        ["tests/redis/test_connections.py", "-k", "fork"],
+    ),
+]
