@@ -124,6 +124,8 @@ def test_unknown_contestant() -> None:
     assert "nobody" in done.stderr
 
 
+@pytest.mark.soak  # a program for people, of which each row takes seconds
+@pytest.mark.timeout(600)
 def test_smoke_of_other_work() -> None:
     """Each row of other work than no-ops has a number."""
     program = PROGRAM.with_name("work.py")

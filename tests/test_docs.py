@@ -244,8 +244,8 @@ def _localized(source: str, server: Server, entry: str) -> str:
     return local.replace("redis.Redis()", f"redis.Redis(port={server.port})").replace(ENTRY, entry)
 
 
-PARTS = {"test_laws.py": ("-k", "harness")}
-"""Of these files only a part is run: all laws are in the example's own tests, which `test_thirdparty.py` runs."""
+PARTS = {"test_laws.py": ("-k", "harness"), "test_machine.py": ("--collect-only",)}
+"""Of these files only a part is run: they are among the example's own tests, which `test_thirdparty.py` runs whole."""
 
 
 def _run_files(place: Place, files: dict[str, str]) -> None:

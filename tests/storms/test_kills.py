@@ -120,7 +120,7 @@ def rage(storm: Storm, start_tree: StartTree, *, tasks: int, every: float, most:
     return trees
 
 
-@pytest.fixture(params=["rollback", "wal"])
+@pytest.fixture(params=[pytest.param("rollback", marks=pytest.mark.soak), "wal"])
 def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A SQLite file with this journal, whole when the test is over."""
     path, driver = tmp_path / "queue.db", apsw()
@@ -135,7 +135,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("kind", [kind for kind in kinds_to_test() if kind in ("valkey", "redis62")])
+@pytest.mark.parametrize("kind", [kind for kind in kinds_to_test() if kind == "redis62"])
 def test_kills(site: Site, servers: Servers, kind: ServerKind, start_tree: StartTree) -> None:
     """A strike every 300 ms: most hit a worker, some a tree, and one of them all trees."""
     with storm(evolve(site, url=servers(kind).url, lease=LEASE), seed=7) as one:
