@@ -70,8 +70,7 @@ class Producer(Struct, frozen=True, eq=False):
         if guard is not None:
             return self._enqueue_unique(task, self._rounds(task, calls, options, task_ids, guard), options, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
-        self._check_store(stores, task, options)
-        place = stores if options.durability is None else stores.durable(options.durability)
+        place = self._place(stores, task, options)
         accepted = place.backend.enqueue(messages)
         return self._handles(messages, stores, _created(accepted, options, task_ids))
 
@@ -91,8 +90,7 @@ class Producer(Struct, frozen=True, eq=False):
             rounds = self._rounds(task, calls, options, task_ids, guard)
             return await self._aenqueue_unique(task, rounds, options, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
-        self._check_store(stores, task, options)
-        place = stores if options.durability is None else stores.durable(options.durability)
+        place = self._place(stores, task, options)
         accepted = await place.producer.enqueue(messages)
         return self._handles(messages, stores, _created(accepted, options, task_ids))
 
@@ -113,8 +111,7 @@ class Producer(Struct, frozen=True, eq=False):
         from .unique import enqueue_unique
 
         stores = self.stores()
-        self._check_store(stores, task, options)
-        place = stores if options.durability is None else stores.durable(options.durability)
+        place = self._place(stores, task, options)
         return self._placed(task, enqueue_unique(place, rounds, guard), stores, guard)
 
     async def _aenqueue_unique(
@@ -123,8 +120,7 @@ class Producer(Struct, frozen=True, eq=False):
         from .unique import async_enqueue_unique
 
         stores = self.stores()
-        self._check_store(stores, task, options)
-        place = stores if options.durability is None else stores.durable(options.durability)
+        place = self._place(stores, task, options)
         return self._placed(task, await async_enqueue_unique(place, rounds, guard), stores, guard)
 
     def _rounds(
@@ -175,7 +171,7 @@ class Producer(Struct, frozen=True, eq=False):
         self.check(task)
         if task.options.limits:
             self.declare(task)
-        self._check_store(self.stores(), task, options)
+        self._place(self.stores(), task, options)  # it may refuse the call
         return self._message(task, call, options, task_id, self.headers(task.name, options, task_id))
 
     def headers(self, name: str, options: CallOptions, task_id: str, count: int = 1) -> Mapping[str, str]:
@@ -230,8 +226,9 @@ class Producer(Struct, frozen=True, eq=False):
             v=FLOW_VERSION if gates or lifetime or share else WIRE_VERSION,
         )
 
-    def _check_store(self, stores: OpenStore, task: TaskSpec, options: CallOptions) -> None:
-        """Raise `ConfigurationError` if the call expires or has a share, and the store does not know that."""
+    def _place(self, stores: OpenStore, task: TaskSpec, options: CallOptions) -> OpenStore:
+        """Return the store for calls of this durability. Raises `ConfigurationError` if a store does not know that, or
+        if the call expires or has a share, and it does not know these."""
         backend, expires = stores.backend, options.expires is not None or task.options.expires is not None
         if expires and not isinstance(backend, Beginning):
             raise ConfigurationError(f"{type(backend).__name__} does not support expires=: leave it out")
@@ -239,6 +236,7 @@ class Producer(Struct, frozen=True, eq=False):
             from ..fairness import check_fair_lines
 
             check_fair_lines(backend)
+        return stores if options.durability is None else stores.durable(options.durability)
 
     def _handles(
         self, messages: Sequence[Message], stores: OpenStore, created: Sequence[bool] | None

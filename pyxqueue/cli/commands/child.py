@@ -52,6 +52,11 @@ def child(
         context.exit(2)
     set_up_logging(log_level, log_format, tasks=log_tasks)
     turns = turns_of("strict" if strict else "fair", weights, len(queues))
-    options = WorkerOptions(threads=threads, concurrency=concurrency, grace=grace,
-        max_tasks_per_child=max_tasks_per_child, max_memory_per_child=max_memory_per_child)  # fmt: skip
+    options = WorkerOptions(
+        threads=threads,
+        concurrency=concurrency,
+        grace=grace,
+        max_tasks_per_child=max_tasks_per_child,
+        max_memory_per_child=max_memory_per_child,
+    )
     context.exit(serve_child(queues, turns, options, consumer=consumer, table_fd=table_fd, supervisor=supervisor))
