@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import tempfile
@@ -57,6 +58,13 @@ def required(kind: ServerKind) -> bool:
 def kinds_to_test() -> list[ServerKind]:
     """A required kind that is missing stays in, and its tests fail."""
     return [kind for kind in KINDS if required(kind) or kind in available()]
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from what lasts as long as the run: it would look at all tests again and again, which took a
+    tenth of the whole run."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header() -> str:
