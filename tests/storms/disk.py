@@ -34,11 +34,11 @@ class _File(apsw.VFSFile):
         super().xWrite(data, offset)
         self._disk.writes.append(Write(self._name, offset, bytes(data)))
 
-    def xTruncate(self, newsize: int) -> None:  # noqa: N802
+    def xTruncate(self, newsize: int) -> None:  # noqa: N802 - the same
         super().xTruncate(newsize)
         self._disk.writes.append(Write(self._name, truncated=newsize))
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:  # noqa: N802 - the same
         super().xSync(flags)
         self._disk.writes.append(Write(self._name, synced=True))
 
@@ -51,7 +51,7 @@ class Disk(apsw.VFS):
         self.writes: list[Write] = []
         super().__init__(self.name, "")
 
-    def xOpen(self, name: Any, flags: Any) -> Any:  # noqa: N802
+    def xOpen(self, name: Any, flags: Any) -> Any:  # noqa: N802 - the same
         return _File(self, name, flags)
 
     def close(self) -> None:

@@ -113,7 +113,7 @@ def alive(pid: int) -> bool:
 def marked(mark: str) -> list[int]:
     """The processes that were started with this mark in their environment, and live."""
     found = []
-    for entry in os.listdir("/proc"):  # noqa: PTH208
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - names are enough
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             if entry.isdigit() and f"{MARK}={mark}".encode() in Path(f"/proc/{entry}/environ").read_bytes().split(
                 b"\0"
@@ -124,4 +124,4 @@ def marked(mark: str) -> list[int]:
 
 def threads(pid: int) -> int:
     """How many threads a process has."""
-    return len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208
+    return len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 - their number is enough

@@ -248,6 +248,16 @@ def kept(job: Job, master: Server) -> AsyncResult[str] | None:
     return handle if length(master) > before else None
 
 
+def accepted(job: Job, count: int) -> list[AsyncResult[str]]:
+    """Call until so many calls were accepted."""
+    found = list[AsyncResult[str]]()
+    while len(found) < count:
+        handle = until(lambda: called(job), "a call is accepted")
+        assert handle is not None
+        found.append(handle)
+    return found
+
+
 def drained(queue: TaskQueue) -> bool:
     with suppress(BrokerError):
         drain(queue)
@@ -309,10 +319,7 @@ def test_five_failovers(kind: ServerKind) -> None:
         handles: list[AsyncResult[str]] = []
         for _ in range(5):
             pair.wait_replicated()
-            for _ in range(200):
-                handle = until(lambda: called(job), "a call is accepted")
-                assert handle is not None
-                handles.append(handle)
+            handles += accepted(job, 200)
             old = pair.master
             old.kill()
             until(lambda old=old: pair.master is not old, "the replica was promoted")  # type: ignore[misc]
@@ -332,10 +339,7 @@ def test_five_failovers_of_durable_calls(kind: ServerKind) -> None:
         handles: list[AsyncResult[str]] = []
         for number in range(5):
             pair.wait_replicated()
-            for _ in range(100):
-                handle = until(lambda: called(job), "a call is accepted")
-                assert handle is not None
-                handles.append(handle)
+            handles += accepted(job, 100)
             handles += asyncio.run(acalled(job, 100))
             old = pair.master
             if number % 2:
