@@ -138,11 +138,9 @@ def slowest(watched: Watched) -> Sequence[TaskCounts]:
 
 def deadly(watched: Watched) -> Iterator[str]:
     """Yield which tasks have killed their processes in the last minutes."""
-    recent = watched.statistics.recent if watched.statistics else ()
-    for one in sorted(recent, key=lambda each: -each.ended.get("crashed", 0))[:_DEADLY]:
-        if times := one.ended.get("crashed", 0):
-            died = "once" if times == 1 else f"{times:,} times"
-            yield f"the process of {cut_front(one.name, 30)} died {died} within {_MINUTES} min, while it ran"
+    for name, times in (watched.statistics.deaths if watched.statistics else ())[:_DEADLY]:
+        died = "once" if times == 1 else f"{times:,} times"
+        yield f"the process of {cut_front(name, 30)} died {died} within {_MINUTES} min, while it ran"
 
 
 def _slowest_table(watched: Watched) -> list[str]:

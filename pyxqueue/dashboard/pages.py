@@ -37,7 +37,7 @@ _BAD = ("failure",)
 _ENDED = ("success", "failure", "cancelled", "expired")
 _LONG_MS = 60_000
 """For how long a task may wait while every worker is busy."""
-_SILENT = 3
+_SILENT, _DEADLY = 3, 3
 _TURNS = 20
 """How many pages one can go back one by one."""
 _RECENT = 5
@@ -315,14 +315,8 @@ def _wrong(row: GroupRow, depth: Depth) -> Iterator[str]:
         yield f"{host} is silent and holds {counted(held, 'task')}"
     if len(row.silent) > _SILENT:
         yield f"{counted(len(row.silent) - _SILENT, 'more host')} silent"
-    for name, times in deadly(row.statistics)[:_SILENT]:
+    for name, times in (row.statistics.deaths if row.statistics else ())[:_DEADLY]:
         yield f"the process of {middle(name)} died {'once' if times == 1 else f'{number(times)} times'} within an hour"
-
-
-def deadly(statistics: Statistics | None) -> Sequence[tuple[str, int]]:
-    """Return which tasks have killed their processes, and how often, the worst first."""
-    found = [(one.name, one.ended.get("crashed", 0)) for one in (statistics.recent if statistics else ())]
-    return sorted(((name, times) for name, times in found if times), key=lambda one: -one[1])
 
 
 def verdict(rows: Sequence[GroupRow]) -> str:

@@ -147,6 +147,12 @@ class Statistics(Struct, frozen=True):
         """The sums of all slices, by name."""
         return summed(one for each in self.slices for one in each.tasks)
 
+    @property
+    def deaths(self) -> Sequence[tuple[str, int]]:
+        """The names of tasks whose processes died in the slices, and how often, the worst first."""
+        found = [(one.name, one.ended.get("crashed", 0)) for one in self.recent]
+        return sorted((one for one in found if one[1]), key=lambda one: -one[1])
+
 
 class StatisticsBatch(Struct, frozen=True):
     """What a sender has counted since its last batch."""
