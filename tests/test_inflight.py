@@ -193,6 +193,8 @@ def _start_all(table: InFlightTable, go: int, won: int) -> int:
     slots = Slots(table)
     for number in range(ROUNDS):
         os.read(go, 1)
+        if number % 2:  # on a busy processor one of the two would always go first
+            time.sleep(number % 40 * 2e-6)
         os.write(won, b"1" if slots.start(number % SLOTS, 1.0) else b"0")
     return 0
 
