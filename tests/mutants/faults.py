@@ -170,7 +170,7 @@ FAULTS = [
         f"{_LUA}/settle_done.lua",
         "announce(history, channels, id, value)",
         "",
-        ["tests/redis/test_wakeups.py", "-k", "valkey"],
+        ["tests/redis/test_round_trips.py", "-k", "told and valkey"],
     ),
     Fault(
         "old-master-kept",
