@@ -186,7 +186,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         "update_task_progress": "(self, progress: float | str) -> None",
     },
     Admin: {
-        "__init__": "(self, store: QueueStore) -> None",
+        "__init__": "(self, store: QueueStore, producer: Producer) -> None",
         "cancel": (
             "(self, ids: TaskId | Iterable[TaskId] | None = None, *, force: bool = False, "
             "place: Place | str | None = None, where: Where | None = None, limit: int = 1000) -> BatchResult"
@@ -197,6 +197,10 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
         ),
         "diagnose": "(self) -> Sequence[Finding]",
         "drain": "(self, target: str) -> Sequence[str]",
+        "edit": (
+            "(self, task_id: TaskId, *, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, "
+            "name: str | None = None, priority: int | None = None) -> AsyncResult[Any]"
+        ),
         "explain": "(self, task_id: TaskId) -> Explanation",
         "failures": "(self, limit: int = 5000) -> FailurePage",
         "list": (

@@ -28,6 +28,7 @@ from ..protocols import (
     limit_pausing_of,
 )
 from .diagnosing import Diagnoses
+from .editing import EditsTasks
 from .explaining import Explanation, explain
 from .finding import (
     EVERYTHING,
@@ -44,6 +45,7 @@ from .flow_view import ShowsFlows
 from .limits import paused_name, paused_tasks
 from .opened import QueueStore
 from .ordering import GivesOrders, workers_in
+from .producing import Producer
 from .reasons import known, unknown
 from .views import BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
 
@@ -76,7 +78,7 @@ _HISTORY = (TaskStatus.SUCCESS, TaskStatus.CANCELLED)
 
 
 @frozen(eq=False)
-class Admin(ShowsFlows, Diagnoses, ListsPlaces, GivesOrders):
+class Admin(ShowsFlows, Diagnoses, ListsPlaces, GivesOrders, EditsTasks):
     """The administration of one group of a queue. The command line has a command of the same name for each method.
 
     Ids may be text or bytes; a method that takes many ids also takes one. Each method raises `BrokerUnavailableError`
@@ -84,6 +86,7 @@ class Admin(ShowsFlows, Diagnoses, ListsPlaces, GivesOrders):
     """
 
     _store: QueueStore
+    _producer: Producer
 
     # Inspecting
 

@@ -199,7 +199,7 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         """The administration: inspects and changes tasks, workers and groups."""
         from .admin import Admin
 
-        return Admin(self._store)
+        return Admin(self._store, self._producer)
 
     # Tasks
 

@@ -38,6 +38,8 @@ TICK_HEADER = "pyxqueue-tick"
 """The header of a scheduled task that has the ms of its tick."""
 MISSED_HEADER = "pyxqueue-missed"
 """The header that has the number of ticks since the last run that were missed or skipped; left out for none."""
+RETRY_OF_HEADER = "pyxqueue-retry-of"
+"""The header of a task that runs instead of a failed one, with other arguments: the id of that one."""
 
 
 T = TypeVar("T")
@@ -428,6 +430,11 @@ class TaskInfo:
     def readable(self) -> Message | None:
         """The message; None if it cannot be read or is no longer kept."""
         return self.message if isinstance(self.message, Message) else None
+
+    @property
+    def retry_of(self) -> str:
+        """The id of the failed task that it runs instead of, with other arguments; empty if there is none."""
+        return self.readable.headers.get(RETRY_OF_HEADER, "") if self.readable else ""
 
     def differs(self, seen: TaskInfo | None) -> bool:
         """Return whether status or progress have changed since `seen`."""

@@ -94,6 +94,7 @@ def test_each_command_has_a_method_of_its_name() -> None:
         "explain",  # shown by `task`
         "queues",  # shown by `info` where no queue is named
         "retry_flow",  # `flow --retry`
+        "edit",  # `retry --args` and the like
         "diagnose",  # `doctor`
         "list",  # `tasks`
         "failures",  # `failed --by kind`

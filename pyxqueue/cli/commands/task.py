@@ -95,6 +95,7 @@ def _facts(task: TaskDetails) -> dict[str, Any]:
         "crashes": message.crashes if message else None,
         "priority": message.priority if message else None,
         "headers": dict(message.headers) if message else {},
+        "retry_of": info.retry_of or None,
         "lock": f"{lock.kind.name.lower()} {lock.name}" if lock else None,
         "enqueued": moment(message.enqueued_ms) if message else None,
         "due": moment(message.due_ms) if message else None,

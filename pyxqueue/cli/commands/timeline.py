@@ -38,6 +38,8 @@ def timeline(target: Target, words: Sequence[str], as_json: bool) -> None:
     attempt = _attempt(details)
     attempts = f", attempt {attempt}" if attempt else ""
     say(f"{details.id}  {details.name or '?'}  {details.state.name}{attempts}")
+    if old := details.info.retry_of:
+        say(cut(f"instead of {old}, with other arguments"))
     for line in _lines(spans):
         say(cut(line))
     if details.reason:
@@ -91,6 +93,7 @@ def _facts(details: TaskDetails, spans: Sequence[Span]) -> Mapping[str, Any]:
         "task": details.name,
         "state": details.state.name,
         "attempt": _attempt(details),
+        "retry_of": details.info.retry_of or None,
         "waited": details.waited,
         "ran": details.ran,
         "spans": [
