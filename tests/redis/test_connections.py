@@ -15,13 +15,14 @@ from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import pytest
+import redis
 from redis import Redis
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
 
 from pyxqueue import BrokerError, BrokerUnavailableError, ResultTimeoutError, TaskQueue
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, open_backend
-from pyxqueue.backends.redis.connect import _KEEPALIVE
+from pyxqueue.backends.redis.connect import _KEEPALIVE, _merged
 from pyxqueue.backends.redis.direct import DirectClient
 from pyxqueue.backends.redis.listening import Channel
 from pyxqueue.ids import new_id
@@ -505,3 +506,24 @@ def test_a_lease_that_is_not_a_number(redis_url: str, stream_key: str, planted: 
             assert len(other.claim("me", 1, 0)) == 1
             assert other.maintain(10) == -1
             assert [one.name for one in other.consumers()] == ["me"]
+
+
+@pytest.mark.skipif(not hasattr(redis, "DriverInfo"), reason="this redis-py reads its version once")
+def test_a_connection_does_not_read_the_version_of_the_driver_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis-py reads it from files, for each connection that is not told."""
+    config = ConnectionConfig.from_url(server.url)
+    config.open(timeout=5, retries=0).close()
+    monkeypatch.setattr("redis.utils.get_lib_version", lambda: pytest.fail("it was read again"))
+    with closing(config.open(timeout=5, retries=0)) as client:
+        assert client.execute_command("PING")
+
+
+@pytest.mark.skipif(not hasattr(redis, "DriverInfo"), reason="an option of newer releases")
+def test_a_cluster_is_told_the_name_that_its_client_was_given() -> None:
+    """Ours does not take its place."""
+    named, plain = (_merged(theirs, {}) for theirs in ({"lib_name": "shop"}, {}))
+
+    assert "driver_info" not in named
+    assert plain["driver_info"].name == "redis-py"

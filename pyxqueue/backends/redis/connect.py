@@ -12,6 +12,7 @@ import re
 import socket
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, Protocol, TypeAlias, cast
 from urllib.parse import parse_qsl
 
@@ -295,9 +296,19 @@ def _ours(timeout: float, retry: object) -> dict[str, Any]:
     }
 
 
+@cache
+def _driver() -> dict[str, Any]:
+    """What connections tell the server of the driver. A redis-py that has this class reads the driver's version from
+    its files for each connection that is not given one, which takes longer than to connect."""
+    kind = getattr(redis, "DriverInfo", None)
+    return {} if kind is None else {"driver_info": kind()}
+
+
 def _merged(theirs: Mapping[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
     """Settings of the program's client, with ours in their place."""
     merged = _theirs(theirs) | ours
+    if not {"lib_name", "lib_version"} & merged.keys():
+        merged |= _driver()
     return merged if "path" in merged else merged | _keepalive(merged)
 
 
