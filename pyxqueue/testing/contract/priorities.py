@@ -212,6 +212,8 @@ class PriorityLaws(Contract):
     def test_b2_every_class_wakes_a_claim(self, harness: Harness) -> None:
         """A claim that waits gets a message of any class, the first one of its class too, new or retried."""
         backend, other = harness.open(), harness.open()
+        waiting(other, 77, 7, -7, prefix="before")  # a class that is not in use yet may be noticed late
+        s.settled(backend, B2, *map(s.done, s.take_exactly(backend, 3, B2)))
         for priority in (0, -77, 77, 7, -7):
             call = s.waiting(B2, lambda: s.patiently(backend))
             waiting(other, priority)
