@@ -11,6 +11,9 @@ ARGS ?=
 # How many tests run at once: one more than two cores, because many wait for a process or a server
 JOBS ?= 3
 
+# Container images often set this; each of the many processes of tests would compile the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PY = $(VENV)/bin/python
 CODE = pyxqueue tests $(wildcard examples)
 EXAMPLES = examples/thirdparty_backend examples/thirdparty_serializer
