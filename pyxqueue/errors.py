@@ -97,6 +97,28 @@ class StoreFullError(BrokerError):
     part was."""
 
 
+class QueueFullError(StoreFullError):
+    """The queue has `max_length=` tasks that have not ended, so a call was refused. Of a `map`, at most the first part
+    was accepted.
+
+    `queue`: its name; `max_length`: the bound; `length`: how many tasks had not ended; `accepted`: how many of the
+    calls, from the first one on, were accepted; `ids`: of their tasks.
+    """
+
+    def __init__(
+        self, message: str, queue: str = "", max_length: int = 0, length: int = 0, ids: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.queue = queue
+        self.max_length = max_length
+        self.length = length
+        self.ids = tuple(ids)
+
+    @property
+    def accepted(self) -> int:
+        return len(self.ids)
+
+
 class StoreFileError(BrokerError):
     """The file of an embedded store cannot be used: it is damaged, belongs to another program or a newer release, lies
     on a network file system, or may not be written. The message says what to do; the file was not changed."""

@@ -29,6 +29,7 @@ from .protocols import (
     HasAbout,
     HasDurability,
     HasLocks,
+    HasMaxLength,
     HasPresence,
     HasStatistics,
     HasWakeups,
@@ -75,6 +76,8 @@ class SplitBackend:
         self.one_process = in_one_process(broker) or in_one_process(results)
         if isinstance(broker, HasLocks):
             self.enqueue_unique, self.lock_holders = broker.enqueue_unique, broker.lock_holders
+        if isinstance(broker, HasMaxLength):
+            self.enqueue_within = broker.enqueue_within
         if isinstance(broker, Beginning):
             self.begin = broker.begin
         if isinstance(broker, TellsExpired):

@@ -52,6 +52,7 @@ NAMES = [
     "Plugin",
     "Progress",
     "PyxqueueError",
+    "QueueFullError",
     "Rate",
     "Reject",
     "ResultTimeoutError",
@@ -142,6 +143,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "2000, fair_by: str | None = None, weights: Weights | None = None, "
             "observer: Observer | None = None, plugins: Sequence[Plugin] = (), eager: bool | None = None, "
             "propagate: bool = False, statistics: bool | None = None, "
+            "max_length: int | None = None, full_wait: Seconds = 0.0, "
             "broker: Backend | None = None, results: ResultStore | None = None, "
             "**unknown: Never) -> None"
         ),

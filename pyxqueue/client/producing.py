@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..plugin import Plugins
     from ..uniqueness import Guard
     from ..worker.events import Observer
+    from .bounding import Bound
     from .unique import Rounds, Stored
 
 
@@ -49,6 +50,8 @@ class Producer(Struct, frozen=True, eq=False):
     """It is told of calls that met another task."""
     plugins: Plugins | None = None
     """They add headers to messages."""
+    bound: Bound | None = None
+    """How long the queue may become; None if it has no `max_length`."""
     _declared: dict[str, object] = {}
     """By name, the backends in which the limits of tasks are declared."""
 
@@ -71,7 +74,7 @@ class Producer(Struct, frozen=True, eq=False):
             return self._enqueue_unique(task, self._rounds(task, calls, options, task_ids, guard), options, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
         place = self._place(stores, task, options)
-        accepted = place.backend.enqueue(messages)
+        accepted = place.backend.enqueue(messages) if self.bound is None else self.bound.accept(place, messages)
         return self._handles(messages, stores, _created(accepted, options, task_ids))
 
     async def aenqueue(
@@ -91,7 +94,10 @@ class Producer(Struct, frozen=True, eq=False):
             return await self._aenqueue_unique(task, rounds, options, guard)
         messages, stores = self._messages(task, calls, options, task_ids), self.stores()
         place = self._place(stores, task, options)
-        accepted = await place.producer.enqueue(messages)
+        if self.bound is None:
+            accepted = await place.producer.enqueue(messages)
+        else:
+            accepted = await self.bound.aaccept(place, messages)
         return self._handles(messages, stores, _created(accepted, options, task_ids))
 
     def declare(self, task: TaskSpec) -> None:
@@ -112,7 +118,7 @@ class Producer(Struct, frozen=True, eq=False):
 
         stores = self.stores()
         place = self._place(stores, task, options)
-        return self._placed(task, enqueue_unique(place, rounds, guard), stores, guard)
+        return self._placed(task, enqueue_unique(place, rounds, guard, self.bound), stores, guard)
 
     async def _aenqueue_unique(
         self, task: TaskSpec, rounds: Rounds, options: CallOptions, guard: Guard
@@ -121,7 +127,7 @@ class Producer(Struct, frozen=True, eq=False):
 
         stores = self.stores()
         place = self._place(stores, task, options)
-        return self._placed(task, await async_enqueue_unique(place, rounds, guard), stores, guard)
+        return self._placed(task, await async_enqueue_unique(place, rounds, guard, self.bound), stores, guard)
 
     def _rounds(
         self,

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from ..plugin import Plugin, Plugins
     from ..worker.events import Observer
     from .admin import Admin
+    from .bounding import Bound
     from .limits import Limits
     from .schedules import Schedules
 
@@ -91,6 +92,9 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
       let the call raise what the task raises.
     * `statistics`: whether workers count how tasks end, and how long they wait and run (the default; not with
       ``PYXQUEUE_STATISTICS=0``). ``queue.admin.statistics()`` shows it.
+    * `max_length`: the most tasks that may be waiting or running. A call beyond that raises `QueueFullError`, after
+      `full_wait` seconds (default 0) in which there was no room. It is a limit for calls only: retries, schedules and
+      flows are never refused, and nothing is removed because of it.
     * `broker` instead of `store`: a `Backend` that you made; with `results`, a `ResultStore` for the results.
 
     Raises `ConfigurationError` for an argument that is not valid.
@@ -119,6 +123,8 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         eager: bool | None = None,
         propagate: bool = False,
         statistics: bool | None = None,
+        max_length: int | None = None,
+        full_wait: Seconds = 0.0,
         broker: Backend | None = None,
         results: ResultStore | None = None,
         **unknown: Never,
@@ -131,20 +137,18 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         is_eager = eager_by_environment() if eager is None else eager
         counts = statistics_by_environment() if statistics is None else statistics
         check_kinds(seal, observer, eager=is_eager, propagate=propagate, statistics=counts)
-        fairness = _fairness(fair_by, weights)
         options = store_options(stream_key, consumer_group, lease, queue_size)
-        serializers = find_serializers(serializer, accept)
-        seal = seal or seal_of_environment()
+        serializers, seal = find_serializers(serializer, accept), seal or seal_of_environment()
         codec = Codec.of(
             options.stream_key, serializers, seal, options.group, max_payload=max_payload, max_result=max_result
         )
-        session = EagerSession(propagate) if is_eager else None
         hooks, observer = _hooks(plugins, observer)
         self.core = QueueCore(options, codec, Registry(), observer, self._declarations, hooks, statistics=counts)
-        self._store = QueueStore(self.core, store, broker, results, session)
+        self._store = QueueStore(self.core, store, broker, results, EagerSession(propagate) if is_eager else None)
+        fairness, bound = _fairness(fair_by, weights), _bound(self._store, max_length, full_wait)
         self._workers = LocalWorkers(self, self._store, worker_prefix, timeout)
         self._producer = Producer(
-            codec, self._store.here, self._workers.check_servable, self, fairness, observer, hooks
+            codec, self._store.here, self._workers.check_servable, self, fairness, observer, hooks, bound
         )
 
     def __repr__(self) -> str:
@@ -309,6 +313,14 @@ def _fairness(fair_by: str | None, weights: Weights | None) -> Fairness | None:
     from ..fairness import fairness_option
 
     return fairness_option(fair_by, weights)
+
+
+def _bound(store: QueueStore, max_length: int | None, full_wait: Seconds) -> Bound | None:
+    if max_length is None and not full_wait:
+        return None
+    from .bounding import bound_of
+
+    return bound_of(store, max_length, full_wait)
 
 
 def _hooks(plugins: Sequence[Plugin], observer: Observer | None) -> tuple[Plugins | None, Observer | None]:

@@ -12,7 +12,7 @@ from attrs import asdict
 from typing_extensions import ParamSpec
 
 from ..context import TaskContext, enter, leave
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, QueueFullError
 from ..model.message import NAME_PATTERN
 from ..names import Unique, home_or_error, load, qualified_name
 from ..options import CallOptions, TaskOptions, check_guard, takes_options
@@ -45,7 +45,8 @@ class Task(Unique, Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Enqueue one call. Raises `ArgumentError` for arguments that the function does not take, `SerializationError`
-        for values that the serializer does not support, `BrokerUnavailableError` if the store cannot be reached."""
+        for values that the serializer does not support, `BrokerUnavailableError` if the store cannot be reached,
+        `QueueFullError` if the queue has `max_length=` and is full."""
         self._spec.signature.check(args, kwargs)
         return self._producer.enqueue(self._spec, [(args, kwargs)], self.call_options, None, self._guard)[0]
 
@@ -102,8 +103,12 @@ class Task(Unique, Generic[P, R]):
         try:
             yield
         except BaseException as error:
-            if handles:
-                error.add_note(f"{len(handles)} calls of {self.name} were enqueued before, up to {handles[-1].task_id}")
+            ids = [handle.task_id for handle in handles]
+            if isinstance(error, QueueFullError):
+                ids += error.ids
+                error.ids = tuple(ids)
+            if ids:
+                error.add_note(f"{len(ids)} calls of {self.name} were enqueued before, up to {ids[-1]}")
             raise
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> R:

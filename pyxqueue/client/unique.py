@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..calls import Call
 from ..clock import milliseconds
@@ -16,6 +16,9 @@ from ..protocols import AsyncHasLocks, Backend, Beginning, HasLocks
 from ..registry import TaskSpec
 from ..stores import OpenStore
 from ..uniqueness import Debounce, Guard, kind_of, lock_for, terms_of
+
+if TYPE_CHECKING:
+    from .bounding import Bound
 
 _TRIES = 20
 
@@ -101,25 +104,29 @@ def _lock_keeper(backend: Backend, guard: Guard) -> HasLocks:
     )
 
 
-def enqueue_unique(stores: OpenStore, rounds: Rounds, guard: Guard) -> list[Stored]:
+def enqueue_unique(stores: OpenStore, rounds: Rounds, guard: Guard, bound: Bound | None) -> list[Stored]:
     """Return the tasks that stand for the calls of `rounds`."""
     terms, keeper = terms_of(guard), _lock_keeper(stores.backend, guard)
     try:
         messages = next(rounds)
         while True:
-            messages = rounds.send(keeper.enqueue_unique(messages, terms))
+            placed = keeper.enqueue_unique(messages, terms) if bound is None else bound.enqueue(stores, messages, terms)
+            messages = rounds.send(placed)
     except StopIteration as end:
         found: list[Stored] = end.value
         return found
 
 
-async def async_enqueue_unique(stores: OpenStore, rounds: Rounds, guard: Guard) -> list[Stored]:
+async def async_enqueue_unique(stores: OpenStore, rounds: Rounds, guard: Guard, bound: Bound | None) -> list[Stored]:
     """`enqueue_unique` for asyncio: with that of the backend, or in a thread."""
     terms, keeper, producer = terms_of(guard), _lock_keeper(stores.backend, guard), stores.producer
     try:
         messages = next(rounds)
         while True:
-            if isinstance(producer, AsyncHasLocks):
+            placed: Sequence[Placed]
+            if bound is not None:
+                placed = await bound.aenqueue(stores, messages, terms)
+            elif isinstance(producer, AsyncHasLocks):
                 placed = await producer.enqueue_unique(messages, terms)
             else:
                 placed = await asyncio.to_thread(keeper.enqueue_unique, messages, terms)

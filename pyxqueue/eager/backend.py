@@ -21,7 +21,7 @@ from ..model.statistics import Statistics
 from ..model.steps import EventStatus
 from ..model.turns import Turn
 from ..options import TaskOptions
-from ..protocols import StoreOptions
+from ..protocols import StoreOptions, TakenIn
 from ..ticking import Ticker
 from ..worker.events import Event, ignore, tell, watch_expired
 from ..worker.executors import Inline
@@ -58,6 +58,9 @@ class Draining(MemoryBackend):
 
     def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:
         return self._drained(super().enqueue_unique(messages, terms))
+
+    def enqueue_within(self, messages: Sequence[Message], terms: LockTerms, max_length: int) -> TakenIn:
+        return self._drained(super().enqueue_within(messages, terms, max_length))
 
     def resume(self) -> bool:
         return self._drained(super().resume())

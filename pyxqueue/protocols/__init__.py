@@ -26,6 +26,7 @@ from .diagnosing import Diagnosing, HasRisks
 from .durability import HasDurability, KnowsLost, confirm, durable
 from .fairness import FairLines, HasFairLines, fair_lines_of
 from .flows import HasFlows
+from .length import AsyncHasMaxLength, HasMaxLength, TakenIn
 from .limits import HasLimits, LimitStore, limits_of
 from .pausing import LimitPausing, Pausing, limit_pausing_of
 from .places import HasPlaces
@@ -41,6 +42,7 @@ __all__ = [
     "DEFAULT_LEASE_MS",
     "NO_LINES",
     "AsyncHasLocks",
+    "AsyncHasMaxLength",
     "AsyncProducer",
     "Backend",
     "Beginning",
@@ -57,6 +59,7 @@ __all__ = [
     "HasFlows",
     "HasLimits",
     "HasLocks",
+    "HasMaxLength",
     "HasPlaces",
     "HasPresence",
     "HasQueues",
@@ -79,6 +82,7 @@ __all__ = [
     "Serializer",
     "SharedClaims",
     "StoreOptions",
+    "TakenIn",
     "TellExpired",
     "TellsExpired",
     "Wakeups",

@@ -71,7 +71,7 @@ OPERATIONS = frozenset(
 """Every operation that goes to the store: all but `interrupt` and `close`."""
 
 OPTIONAL = frozenset(
-    {"begin", "enqueue_unique", "is_paused", "lock_holders", "pause", "resume"}
+    {"begin", "enqueue_unique", "enqueue_within", "is_paused", "lock_holders", "pause", "resume"}
     | {"load_steps", "save_steps", "send_event", "forget_steps", "rejoin"}
     | {"add_statistics", "statistics"}
     | {"announce", "leave", "present", "give_order"}

@@ -340,6 +340,8 @@ class Warm(Plugin):
         return nullcontext()
 
 
+TaskQueue("typed", max_length=10_000, full_wait=timedelta(seconds=5))
+TaskQueue("typed", max_length="many")  # type: ignore[arg-type]
 TaskQueue("typed", plugins=[Warm()])
 TaskQueue("typed", plugins=[print])  # type: ignore[list-item]
 

@@ -22,7 +22,7 @@ from ...model.places import Place, PlacePage
 from ...model.presence import Order, OrderKind, Present
 from ...model.statistics import Statistics, StatisticsBatch
 from ...model.steps import EventStatus, Steps
-from ...protocols import NO_LINES, StoreOptions, TellExpired
+from ...protocols import NO_LINES, StoreOptions, TakenIn, TellExpired
 from . import places
 from .broker import MemoryBroker
 from .fairness import MemoryFairLines
@@ -186,10 +186,13 @@ class MemoryBackend:
     def rejoin(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._inspector.rejoin(ids)
 
-    # HasLocks
+    # HasLocks, HasMaxLength
 
     def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:
         return self._uniqueness.enqueue_unique(messages, terms)
+
+    def enqueue_within(self, messages: Sequence[Message], terms: LockTerms, max_length: int) -> TakenIn:
+        return self._uniqueness.enqueue_within(messages, terms, max_length)
 
     def lock_holders(self, names: Sequence[str]) -> Sequence[str]:
         return self._uniqueness.lock_holders(names)

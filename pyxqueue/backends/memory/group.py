@@ -7,7 +7,7 @@ import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ...locked import READY, WAITING, Entry, Place
+from ...locked import READY, UNDER_WAY, WAITING, Entry, Place
 from ...model.message import Message
 from ...model.presence import facts_about
 from ...model.transitions import too_late
@@ -221,6 +221,11 @@ class Group(LockingGroup):
         waiting += len(self.fair) + len(self.statistics) + len(self.presence)
         waiting += sum(len(one.steps) + len(one.events) for one in self.tasks.values() if one.place is not Place.FAILED)
         return len(self.tasks) - kept + waiting + len(self.consumers)
+
+
+def length_of(group: Group) -> int:
+    """B15: how many tasks have not ended."""
+    return sum(len(group.lines[place]) for place in UNDER_WAY)
 
 
 def take_expired(group: Group) -> list[Expired]:

@@ -15,6 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ...errors import BrokerError, BrokerUnavailableError
 from ...model.locks import LockTerms, Placed
 from ...model.message import Message, Record, TaskInfo
+from ...protocols import TakenIn
 from . import broker, inspector, locking, results
 from .connect_async import AsyncClient
 from .faults import has_died
@@ -42,6 +43,9 @@ class AsyncRedisProducer:
 
     async def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:
         return await self._run(locking.enqueue_unique(self._registration, messages, terms))
+
+    async def enqueue_within(self, messages: Sequence[Message], terms: LockTerms, max_length: int) -> TakenIn:
+        return await self._run(locking.enqueue_within(self._registration, messages, terms, max_length))
 
     async def wait(
         self, ids: Sequence[str], timeout_ms: int | None, least: int | None = None

@@ -15,7 +15,7 @@ from ...model.message import Delivery, Extension, LeaseStatus, Message, Settleme
 from ...model.steps import EventStatus
 from ...model.steps import Steps as TaskSteps
 from ...model.wire import message_size
-from ...protocols import NO_LINES, Expired, TellExpired
+from ...protocols import NO_LINES, Expired, TakenIn, TellExpired
 from . import commands, locking, lost
 from .claiming import MAX_BLOCK, Lines, Reader
 from .keys import meta
@@ -52,6 +52,9 @@ class RedisBroker:
 
     def enqueue_unique(self, messages: Sequence[Message], terms: LockTerms) -> Sequence[Placed]:
         return self._session.run(locking.enqueue_unique(self._registration, messages, terms))
+
+    def enqueue_within(self, messages: Sequence[Message], terms: LockTerms, max_length: int) -> TakenIn:
+        return self._session.run(locking.enqueue_within(self._registration, messages, terms, max_length))
 
     def lock_holders(self, names: Sequence[str]) -> Sequence[str]:
         return self._session.run(locking.lock_holders(self._registration, names))

@@ -46,7 +46,7 @@ from ...model.wire import (
     record_from_fields,
     record_to_fields,
 )
-from ...protocols import Changed, Expired, ScheduleChange
+from ...protocols import Changed, Expired, ScheduleChange, TakenIn
 from .faults import StaleGroups
 from .keys import LAYOUT, LINES, LIVE, GroupKeys, later_stream, lines_of, meta, schedule, timetable, with_results
 from .reading import (
@@ -155,20 +155,28 @@ def enqueue_any(stream_key: str, groups: Groups, messages: Sequence[Message]) ->
     return Command("enqueue", keys, args, _enqueued)
 
 
-def enqueue_unique(
-    stream_key: str, groups: Groups, messages: Sequence[Message], terms: LockTerms, seen: Mapping[int, str]
-) -> Command[list[Placed]]:
-    """`seen`: by their number, the holders of the locks of messages, as an earlier call has returned them."""
+def enqueue_unique(  # noqa: PLR0917 - in the order of what decides about a message
+    stream_key: str,
+    groups: Groups,
+    messages: Sequence[Message],
+    terms: LockTerms,
+    seen: Mapping[int, str],
+    max_length: int | None = None,
+) -> Command[TakenIn]:
+    """`seen`: by their number, the holders of the locks of messages, as an earlier call has returned them;
+    `max_length`: the bound of `enqueue_within`."""
 
-    def parse(reply: Any) -> list[Placed]:
+    def parse(reply: Any) -> TakenIn:
         if reply == b"GROUPS":
             raise StaleGroups("the list of groups has changed")
+        length = reply.pop() if len(reply) % 2 else 0
         pairs_ = zip(reply[::2], reply[1::2], strict=True)
-        return [Placed(Placement(placement), task_id.decode()) for placement, task_id in pairs_]
+        return TakenIn([Placed(Placement(placement), task_id.decode()) for placement, task_id in pairs_], length)
 
     all_keys = list(groups.streams.values())
     keys = [meta(stream_key), *chain.from_iterable(group.own for group in all_keys)]
     args: list[Arg] = [groups.version, len(all_keys), terms.window_ms, terms.max_wait_ms, int(terms.keep_first)]
+    args += ("", "") if max_length is None else (max_length, _numbers(groups.classes))
     args += [group.group for group in all_keys]
     for number, message in enumerate(messages):
         holder, name = seen.get(number, ""), message.lock[1:]

@@ -1,4 +1,4 @@
-"""`HasLocks` on Redis, as steps.
+"""`HasLocks` and `HasMaxLength` on Redis, as steps.
 
 A conflict is looked at twice. The script can read the task of a holder only if its key was given, so the caller learns
 the holder first, and then asks again: another program may have removed the task, and then nobody gives back its lock.
@@ -12,6 +12,7 @@ from ...batching import batches
 from ...model.locks import LockKind, LockTerms, Placed, Placement, lock_of
 from ...model.message import Message
 from ...model.wire import message_size
+from ...protocols import TakenIn
 from . import commands
 from .registration import Registration, stored
 from .steps import Steps
@@ -20,31 +21,47 @@ _CHECKS = 3
 
 
 def enqueue_unique(registration: Registration, messages: Sequence[Message], terms: LockTerms) -> Steps[list[Placed]]:
+    found = yield from enqueue_within(registration, messages, terms, None)
+    return list(found.placed)
+
+
+def enqueue_within(
+    registration: Registration, messages: Sequence[Message], terms: LockTerms, max_length: int | None
+) -> Steps[TakenIn]:
+    """`max_length`: None for no bound."""
     placed: list[Placed] = []
     registration.use(messages)
     for batch in batches(messages, message_size):
-        placed += yield from _enqueue(registration, batch, terms)
-    return placed
+        found = yield from _enqueue(registration, batch, terms, max_length)
+        placed += found.placed
+        if found.length:
+            return TakenIn(placed, found.length)
+    return TakenIn(placed)
 
 
-def _enqueue(registration: Registration, messages: Sequence[Message], terms: LockTerms) -> Steps[list[Placed]]:
-    found = yield from _call(registration, messages, terms, {})
+def _enqueue(
+    registration: Registration, messages: Sequence[Message], terms: LockTerms, max_length: int | None
+) -> Steps[TakenIn]:
+    first, length = yield from _call(registration, messages, terms, {}, max_length)
+    found = list(first)
     seen: dict[int, str] = {}
     for _ in range(_CHECKS):
         news = {
             number: placed.id
-            for number, (message, placed) in enumerate(zip(messages, found, strict=True))
+            for number, (message, placed) in enumerate(zip(messages, found, strict=False))  # up to one without room
             if placed.placement is Placement.HELD and seen.get(number) != placed.id and _is_checked(message, terms)
         }
         if not news:
             break
         seen |= news
         asked = [messages[number] for number in news]
-        again = yield from _call(registration, asked, terms, dict(enumerate(news.values())))
-        for number, placed in zip(news, again, strict=True):
+        again, full = yield from _call(registration, asked, terms, dict(enumerate(news.values())), max_length)
+        for number, placed in zip(news, again, strict=False):
             if placed.placement is not Placement.KNOWN:  # its id is that of a later message of this batch
                 found[number] = placed
-    return found
+        if full:  # for one whose lock was free, since its holder was removed by hand
+            return TakenIn(found[: list(news)[len(again)]], full)
+    return TakenIn(found, length)
 
 
 def _is_checked(message: Message, terms: LockTerms) -> bool:
@@ -55,14 +72,18 @@ def _is_checked(message: Message, terms: LockTerms) -> bool:
 
 
 def _call(
-    registration: Registration, messages: Sequence[Message], terms: LockTerms, seen: Mapping[int, str]
-) -> Steps[list[Placed]]:
+    registration: Registration,
+    messages: Sequence[Message],
+    terms: LockTerms,
+    seen: Mapping[int, str],
+    max_length: int | None,
+) -> Steps[TakenIn]:
     stream_key = registration.options.stream_key
     return stored(
         registration,
-        lambda groups: commands.enqueue_unique(stream_key, registration.few(groups), messages, terms, seen),
+        lambda groups: commands.enqueue_unique(stream_key, registration.few(groups), messages, terms, seen, max_length),
         (one.id for one in messages),
-        lambda found: (one.id for one in found),
+        lambda found: (one.id for one in found.placed),
     )
 
 

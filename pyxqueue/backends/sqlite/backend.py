@@ -74,6 +74,7 @@ class SQLiteBackend:
         self.interrupt, self.close = broker.interrupt, broker.close
         self.begin, self.watch_expired = broker.begin, broker.watch_expired
         self.enqueue_unique, self.lock_holders = broker.enqueue_unique, broker.lock_holders
+        self.enqueue_within = broker.enqueue_within
         self.load_steps, self.save_steps = broker.load_steps, broker.save_steps
         self.send_event, self.forget_steps = broker.send_event, broker.forget_steps
         self.pause, self.resume, self.is_paused = broker.pause, broker.resume, broker.is_paused

@@ -15,7 +15,7 @@ from ...model.steps import EventStatus, Steps
 from ...model.transitions import Event
 from ...model.turns import Turn
 from ...model.wire import message_size
-from ...protocols import NO_LINES, Expired, TellExpired
+from ...protocols import NO_LINES, Expired, TakenIn, TellExpired
 from ...takeovers import log_takeovers
 from . import expiring, locking, resuming, upkeep
 from .claiming import deliveries_of, lend
@@ -80,6 +80,16 @@ class SQLiteBroker:
             with self._queue.write(join=True, takes_in=True) as groups:
                 placed += locking.place(groups.copies(), batch, terms)
         return placed
+
+    def enqueue_within(self, messages: Sequence[Message], terms: LockTerms, max_length: int) -> TakenIn:
+        placed: list[Placed] = []
+        for batch in in_prepared_steps(messages, message_size, self._packed):
+            with self._queue.write(join=True, takes_in=True) as groups:
+                found = locking.place_within(groups.copies(), batch, terms, max_length)
+            placed += found.placed
+            if found.length:
+                return TakenIn(placed, found.length)
+        return TakenIn(placed)
 
     def lock_holders(self, names: Sequence[str]) -> Sequence[str]:
         with self._queue.read() as groups:

@@ -47,10 +47,13 @@ from .schema import (
     KEPT,
     LINES,
     LOCKED,
+    NEW,
+    NEW_TASKS,
     RAW,
     REMEMBERED,
     SHARED,
     SUSPENDED,
+    UNENDED,
 )
 
 CHUNK = 500
@@ -69,6 +72,12 @@ _WAIT = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 
 _END = """UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, ended = ?, reason = ?, known_until = ?,
     record = ?, record_end = ?, attempt = ?, crashes = ?,
     redelivered = ?, deferrals = ?, progress = NULL WHERE seq = ?"""
+
+
+_INDEXED = ", ".join(str(place) for place in UNENDED if place != NEW)
+_LENGTH = f"""SELECT
+    (SELECT count(*) FROM (SELECT 1 FROM task WHERE grp = ? AND place <> 1 AND place IN ({_INDEXED}) LIMIT ?))
+    + (SELECT count(*) FROM (SELECT 1 FROM {NEW_TASKS} LIMIT ?))"""  # noqa: S608 - our own words
 
 
 class Holding(NamedTuple):
@@ -377,6 +386,12 @@ def bits_of(message: Message) -> int:
 def due_after(group: Group, delay: int) -> int:
     """When a delay ends that begins now; 0 without one."""
     return group.now + group.started_ms + delay if delay > 0 else 0
+
+
+def length_of(group: Group, most: int) -> int:
+    """B15: how many tasks have not ended; `most` if these are as many or more."""
+    found: int = group.db.execute(_LENGTH, (group.key, most, group.next, group.key, most))[0][0]
+    return min(found, most)
 
 
 def count(db: Connection, key: int, place: int) -> int:

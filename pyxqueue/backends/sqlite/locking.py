@@ -1,4 +1,4 @@
-"""Locks (L7): a row for each lock that is held.
+"""Locks (L7), a row for each lock that is held; and new tasks within a bound (B15).
 
 The bit `LOCKED` of a task's `raw` says that it has a lock that is given back when it ends. A task without a lock costs
 nothing.
@@ -6,12 +6,14 @@ nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ...model.locks import Lock, LockKind, LockTerms, Placed, Placement, is_held_until_start, lock_of
 from ...model.message import Message, Unreadable, evolve
 from ...model.priorities import class_of
-from .group import CHUNK, Group, Packed, bits_of
+from ...protocols import TakenIn
+from .group import CHUNK, Group, Packed, bits_of, length_of
 from .rows import Row, fields_of, is_id, is_number, padded, read_message
 from .schema import DELAYED, GATED, INLINE, LOCKED, SHARED
 
@@ -86,14 +88,35 @@ def give_back_at_start(group: Group, rows: Sequence[Row]) -> bool:
     return bool(started)
 
 
-def place(groups: Sequence[Group], messages: Sequence[Packed], terms: LockTerms) -> list[Placed]:
-    """Look for the id, then for the lock, then store the message in all groups."""
+def place(
+    groups: Sequence[Group], messages: Sequence[Packed], terms: LockTerms, room: float = math.inf
+) -> list[Placed]:
+    """Look for the id, then for the lock, then store the message in all groups, while there is room for new ones."""
     ids = [message.id for message, _ in messages]
     locks = [lock_of(message) for message, _ in messages]
     names = [lock.name for lock in locks if lock is not None]
     known = set[str]().union(*(group.knows(ids) for group in groups))
     held = [holders(group, names) for group in groups]
-    return [_place(groups, one, lock, terms, known, held) for one, lock in zip(messages, locks, strict=True)]
+    placed: list[Placed] = []
+    for one, lock in zip(messages, locks, strict=True):
+        done = _place(groups, one, lock, terms, known, held, has_room=room > 0)
+        if done is None:
+            break
+        placed.append(done)
+        room -= done.placement is Placement.NEW
+    return placed
+
+
+def place_within(groups: Sequence[Group], messages: Sequence[Packed], terms: LockTerms, max_length: int) -> TakenIn:
+    """`place` while no group has more than `max_length` tasks that have not ended (B15)."""
+    length = max(length_of(group, max_length) for group in groups)
+    room = max_length - length
+    is_plain = len(groups) == 1 and not any(message.lock for message, _ in messages)
+    if is_plain and len(messages) <= room and groups[0].add_unknown(messages):
+        return TakenIn([Placed(Placement.NEW, message.id) for message, _ in messages])  # as nearly always
+    placed = place(groups, messages, terms, room)
+    new = sum(one.placement is Placement.NEW for one in placed)
+    return TakenIn(placed, length + new if len(placed) < len(messages) else 0)
 
 
 def _place(  # noqa: PLR0917 - what is known of the batch so far
@@ -103,7 +126,9 @@ def _place(  # noqa: PLR0917 - what is known of the batch so far
     terms: LockTerms,
     known: set[str],
     held: Sequence[dict[str, str]],
-) -> Placed:
+    *,
+    has_room: bool,
+) -> Placed | None:
     message, _ = packed
     name = lock.name if lock is not None else ""
     if message.id in known:
@@ -116,6 +141,8 @@ def _place(  # noqa: PLR0917 - what is known of the batch so far
                 if locks.get(name) == there[0]:
                     _replace(group, evolve(message, id=there[0]), lock, terms)
         return Placed(Placement.HELD, there[0])
+    if not has_room:
+        return None
     for group, locks in zip(groups, held, strict=True):
         group.add([packed])
         if lock is not None:

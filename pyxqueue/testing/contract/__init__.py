@@ -46,6 +46,7 @@ from .harness import Harness
 from .harness_tests import HarnessTests
 from .laws import Law, law
 from .lease import LeaseLaws
+from .length import LengthLaws
 from .limits import LimitLaws
 from .list import ListLaws
 from .messages import MessageLaws
@@ -121,6 +122,7 @@ class BackendContract(
     SettledWaitLaws,
     InspectorContract,
     UniqueLaws,
+    LengthLaws,
     ExpiryLaws,
     LimitLaws,
     RateLaws,
@@ -135,5 +137,5 @@ class BackendContract(
     PresenceLaws,
     HarnessTests,
 ):
-    """B1 to B13, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws L, F, Q and M of
+    """B1 to B14, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws B15, L, F, Q and M of
     the optional protocols that it has."""

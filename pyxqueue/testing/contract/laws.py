@@ -14,6 +14,7 @@ from ...protocols import (
     FairLines,
     HasFlows,
     HasLocks,
+    HasMaxLength,
     HasPlaces,
     HasPresence,
     HasStatistics,
@@ -77,6 +78,7 @@ def read_laws(*protocols: type) -> dict[str, Law]:
 OPTIONAL = (
     ScheduleStore,
     HasLocks,
+    HasMaxLength,
     HasPlaces,
     Beginning,
     LimitStore,

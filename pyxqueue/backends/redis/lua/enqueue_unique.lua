@@ -2,17 +2,32 @@
 -- KEYS meta, the keys of each group, then per message and group: its task key, the task key of the holder that
 --   the caller knows of (or its own again), and the key of its lock, if that is one of a window
 -- ARGV version of the list of groups, number of groups, ms of a window, longest wait of a debounced task in ms (0 for
---   none), '1' if that keeps its first message, the groups, then per message: id, delay in ms, lock, the holder that
---   the caller knows of ('' for none), number of values, values
--- Returns per message what was done, as `Placement` has it, and the id of the task that stands for the message; or
--- 'GROUPS' if the caller's list of groups is out of date. A holder that the caller knows of is looked at: it may have
--- been removed by hand, so that its lock was not given back.
+--   none), '1' if that keeps its first message, how long a group may become ('' for any length) and the priority
+--   classes in use as the caller knows them, the groups, then per message: id, delay in ms, lock, the holder that the
+--   caller knows of ('' for none), number of values, values
+-- Returns per message what was done, as `Placement` has it, and the id of the task that stands for the message; if one
+-- had no room, it stops there, and the length of the longest group comes last. Or 'GROUPS' if the caller's list of
+-- groups is out of date, or its list of classes and these are counted. A holder that the caller knows of is looked at:
+-- it may have been removed by hand, so that its lock was not given back.
 if call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 'GROUPS' end
 local KNOWN, NEW_ONE, HELD, REPLACED = 0, 1, 2, 3
 local count, window, longest, keeps_first = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
 local now, soon, results, size = now_ms(), next_ms(), {}, own_size(2)
-local groups, next_key, arg = {}, 2 + size * count, 6 + count
-for i = 1, count do groups[i] = {name = ARGV[5 + i], keys = slice(KEYS, 2 + size * (i - 1), size)} end
+local groups, next_key, arg = {}, 2 + size * count, 8 + count
+for i = 1, count do groups[i] = {name = ARGV[7 + i], keys = slice(KEYS, 2 + size * (i - 1), size)} end
+
+-- How many tasks of a group have not ended.
+local function length_of(group)
+  local found = call('XLEN', group.keys[PARKED])
+  for _, live in ipairs(live_streams(group.keys)) do found = found + call('XLEN', live[2]) end
+  return found
+end
+
+local max_length, room = tonumber(ARGV[6]), math.huge
+if max_length then
+  if (call('HGET', KEYS[1], 'classes') or '') ~= ARGV[7] then return 'GROUPS' end
+  for _, group in ipairs(groups) do room = math.min(room, max_length - length_of(group)) end
+end
 
 -- one: the message, in a group, with its keys there
 local function is_alive(group, one, id)
@@ -90,6 +105,8 @@ local function place(message)
   end
   if known then return replaced and REPLACED or KNOWN, message.id end
   if holder then return HELD, holder end
+  if room <= 0 then return nil end
+  room = room - 1
   accept(message)
   return NEW_ONE, message.id
 end
@@ -99,7 +116,12 @@ while arg <= #ARGV do
   message.values, message.first_value = tonumber(ARGV[arg + 4]), arg + 5
   message.kind, message.lock_name = lock_of(message.lock)
   message.notes = message.kind == 'f' or message.kind == 's' or message.kind == 'd' and message.delay > 0
-  results[#results + 1], results[#results + 2] = place(message)
+  local placement, id = place(message)
+  if not placement then
+    results[#results + 1] = max_length - room
+    break
+  end
+  results[#results + 1], results[#results + 2] = placement, id
   next_key, arg = next_key + 3 * count, arg + 5 + message.values
 end
 return results
