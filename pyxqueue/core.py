@@ -12,6 +12,7 @@ from .protocols import StoreOptions
 from .registry import Registry
 
 if TYPE_CHECKING:
+    from .model.failed import FailedLimits
     from .model.schedules import Schedule
     from .plugin import Plugins
     from .resources import Resources
@@ -33,3 +34,5 @@ class QueueCore(Struct, frozen=True, eq=False):
     """One, if the queue has resources."""
     statistics: bool = False
     """Whether workers count what becomes of the tasks."""
+    failed: FailedLimits | None = None
+    """Which failed tasks are not kept; None if all are."""

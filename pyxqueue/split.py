@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from .clock import deadline_after, is_over, seconds_left
 from .model.message import (
@@ -25,6 +26,7 @@ from .protocols import (
     NO_LINES,
     Backend,
     Beginning,
+    DropsFailed,
     FairLines,
     HasAbout,
     HasDurability,
@@ -47,6 +49,9 @@ from .protocols import (
 )
 from .protocols.releasing import release
 
+if TYPE_CHECKING:
+    from .model.failed import Dropped, FailedLimits
+
 _SLICE = 1_000
 """Milliseconds of one wait at the result store. In between, the broker is asked for ends without a record there."""
 _ELSEWHERE = "elsewhere"
@@ -63,7 +68,8 @@ class SplitBackend:
       or never arrives. The next holder's record replaces it: the result store compares fencing tokens (R1), so the
       record of a stale holder loses against that of a later one, whichever comes first.
     * R2: an end without a record, such as the cancellation of a waiting task, wakes a waiter within a second.
-    * I2, I5: `requeue` and `delete` remove the record after the task has moved; it can be read until then.
+    * I2, I5, I9: `requeue`, `delete` and `drop_failed` remove the record after the task has moved; it can be read until
+      then.
     * B13: the records of a removed group stay for their time to live.
 
     The broker keeps the end of each task without its value. Where a task ended without a record, as a cancelled one
@@ -90,6 +96,8 @@ class SplitBackend:
             self.durable, self.confirm = broker.durable, broker.confirm
         if isinstance(broker, KnowsLost):
             self.why_gone = broker.why_gone
+        if isinstance(broker, DropsFailed):
+            self.drop_failed = self._drop_failed
         if isinstance(broker, HasPresence):
             self.announce, self.leave = broker.announce, broker.leave
             self.present, self.give_order = broker.present, broker.give_order
@@ -218,6 +226,13 @@ class SplitBackend:
         accepted = self._broker.delete(ids)
         self._withdraw(records, accepted)
         return accepted
+
+    def _drop_failed(self, limits: FailedLimits, count: int) -> Sequence[Dropped]:
+        assert isinstance(self._broker, DropsFailed)
+        dropped = self._broker.drop_failed(limits, count)
+        records = self._results.wait([one.id for one in dropped], 0)
+        self._withdraw(records, [True] * len(dropped))
+        return dropped
 
     def _withdraw(self, records: Sequence[Record | None], accepted: Sequence[bool]) -> None:
         """Remove the records of the accepted ids, unless a later run has stored another: what replaces them has their

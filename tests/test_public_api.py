@@ -139,6 +139,7 @@ SIGNATURES: Mapping[type, Mapping[str, str]] = {
             "(self, store: Any = None, stream_key: str | None = None, *, client: Any = None, consumer_group: "
             "str = 'cg', serializer: str | Serializer = 'json', accept: Iterable[str | Serializer] = (), "
             "seal: Seal | None = None, lease: Seconds | None = None, queue_size: int | None = None, "
+            "failed_ttl: Seconds | None = None, max_failed: int | None = None, "
             "max_payload: int = 1048576, max_result: int = 1048576, worker_prefix: str = '', timeout: int = "
             "2000, fair_by: str | None = None, weights: Weights | None = None, "
             "observer: Observer | None = None, plugins: Sequence[Plugin] = (), eager: bool | None = None, "

@@ -188,6 +188,7 @@ def parts_of(workers: Sequence[LocalWorkers], turns: Turns | None = None) -> Wor
             core.plugins,
             core.resources,
             core.statistics,
+            core.failed,
         )
         for one, core, name in zip(workers, cores, _names([core.options for core in cores]), strict=True)
     ]

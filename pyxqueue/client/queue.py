@@ -38,6 +38,7 @@ from .settings import (
     check_prefix,
     check_stores,
     eager_by_environment,
+    failed_limits,
     find_serializers,
     seal_of_environment,
     statistics_by_environment,
@@ -78,6 +79,8 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
     * `lease`: seconds a task stays with a worker that gives no sign of life (default 30, ``PYXQUEUE_LEASE``). The store
       keeps it with the group; a value given here replaces the stored one.
     * `queue_size`: how many ended tasks the history keeps (default 10,000).
+    * `failed_ttl`: for how many seconds failed tasks are kept; `max_failed`: how many of them are, the newest ones.
+      Supervisors delete the others and log how many (default: all are kept until they are retried or deleted).
     * `max_payload`, `max_result`: the limits in bytes for the arguments and headers of a call, and for a result
       (default 1 MiB).
     * `worker_prefix`: the beginning of the names of workers.
@@ -112,6 +115,8 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         seal: Seal | None = None,
         lease: Seconds | None = None,
         queue_size: int | None = None,
+        failed_ttl: Seconds | None = None,
+        max_failed: int | None = None,
         max_payload: int = MAX_PAYLOAD,
         max_result: int = MAX_PAYLOAD,
         worker_prefix: str = "",
@@ -132,24 +137,22 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
         check_known(unknown, TaskQueue)
         store, stream_key = store_and_name(store, stream_key, client)
         check_stores(store, broker, results)
-        check_numbers(timeout=timeout, max_payload=max_payload, max_result=max_result)
+        sizes = {"max_payload": max_payload, "max_result": max_result}
+        check_numbers(timeout=timeout, **sizes)
         check_prefix(worker_prefix)
         is_eager = eager_by_environment() if eager is None else eager
         counts = statistics_by_environment() if statistics is None else statistics
         check_kinds(seal, observer, eager=is_eager, propagate=propagate, statistics=counts)
         options = store_options(stream_key, consumer_group, lease, queue_size)
-        serializers, seal = find_serializers(serializer, accept), seal or seal_of_environment()
-        codec = Codec.of(
-            options.stream_key, serializers, seal, options.group, max_payload=max_payload, max_result=max_result
-        )
+        serializers, kept = find_serializers(serializer, accept), failed_limits(failed_ttl, max_failed)
+        codec = Codec.of(options.stream_key, serializers, seal or seal_of_environment(), options.group, **sizes)
         hooks, observer = _hooks(plugins, observer)
-        self.core = QueueCore(options, codec, Registry(), observer, self._declarations, hooks, statistics=counts)
+        self.core = QueueCore(options, codec, Registry(), observer, self._declarations, hooks, [], counts, kept)
         self._store = QueueStore(self.core, store, broker, results, EagerSession(propagate) if is_eager else None)
         fairness, bound = _fairness(fair_by, weights), _bound(self._store, max_length, full_wait)
         self._workers = LocalWorkers(self, self._store, worker_prefix, timeout)
-        self._producer = Producer(
-            codec, self._store.here, self._workers.check_servable, self, fairness, observer, hooks, bound
-        )
+        check = self._workers.check_servable
+        self._producer = Producer(codec, self._store.here, check, self, fairness, observer, hooks, bound)
 
     def __repr__(self) -> str:
         name, group = quoted(self.stream_key), quoted(self.consumer_group)

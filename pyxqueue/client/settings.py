@@ -7,11 +7,11 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import get_protocol_members
 
-from ..clock import Seconds, in_seconds
+from ..clock import Seconds, in_seconds, milliseconds
 from ..errors import ConfigurationError
 from ..options import MAX_SECONDS
 from ..printable import quoted
@@ -19,6 +19,9 @@ from ..protocols import Backend, ResultStore, Serializer, StoreOptions
 from ..serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
 from ..serializers.tags import is_encodable
 from ..stores import known_schemes
+
+if TYPE_CHECKING:
+    from ..model.failed import FailedLimits
 
 LEASE_VARIABLE = "PYXQUEUE_LEASE"
 SEAL_VARIABLE = "PYXQUEUE_SEAL_KEYS"
@@ -140,6 +143,22 @@ def store_options(stream_key: str | None, group: str, lease: Seconds | None, que
     check_names(stream_key=name, consumer_group=group)
     check_numbers(queue_size=size)
     return StoreOptions(name, group, lease_ms(lease), size)
+
+
+def failed_limits(ttl: Seconds | None, most: int | None) -> FailedLimits | None:
+    """Return which failed tasks are not kept; None if all are. Raises `ConfigurationError` for a limit that is not
+    valid."""
+    if ttl is None and most is None:
+        return None
+    from ..model.failed import FailedLimits  # noqa: PLC0415 - few queues have such limits
+
+    if most is not None:
+        check_numbers(max_failed=most)
+    seconds = None if ttl is None else in_seconds(ttl)
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (is_number and 0.001 <= seconds < MAX_SECONDS):
+        raise ConfigurationError(f"failed_ttl={quoted(ttl)} must be a number of seconds, more than 0")
+    return FailedLimits(None if seconds is None else milliseconds(seconds), most)
 
 
 def check_stores(store: Any, broker: Backend | None, results: ResultStore | None) -> None:

@@ -1,11 +1,11 @@
 """Statistics: how many runs of each task had which outcome, how long they took, and how long the tasks waited for them.
 
 What is counted of one task is a row of `COLUMNS` numbers: one for each of the `OUTCOMES`, the refused settlements, the
-buckets of the runs and the sum of their times, and the same of the waits. A store keeps such rows as text, in a fixed
-number of *slots*: one for the minute that is under way, a ring of slots for the minutes before it, another ring for
-spans of ten minutes, and one for the totals. When a minute is over, its rows are added to the other slots. A slot is a
-line with the time at which it begins (ms), then a line for each task: its name, a tab, and its numbers that are not 0
-as ``column:number``.
+buckets of the runs and the sum of their times, the same of the waits, and the failed tasks that were not kept. A store
+keeps such rows as text, in a fixed number of *slots*: one for the minute that is under way, a ring of slots for the
+minutes before it, another ring for spans of ten minutes, and one for the totals. When a minute is over, its rows are
+added to the other slots. A slot is a line with the time at which it begins (ms), then a line for each task: its name, a
+tab, and its numbers that are not 0 as ``column:number``.
 
 All functions accept whatever another program may have written into a slot, and leave out what they cannot read.
 """
@@ -38,7 +38,8 @@ RUN = REFUSED + 1
 RUN_SUM = RUN + BUCKETS
 WAIT = RUN_SUM + 1
 WAIT_SUM = WAIT + BUCKETS
-COLUMNS = WAIT_SUM + 1
+DROPPED = WAIT_SUM + 1
+COLUMNS = DROPPED + 1
 """Where things are in a row: the outcomes come first; `RUN` and `WAIT` are where their buckets begin."""
 
 MAX_NAMES = 300
@@ -105,6 +106,8 @@ class TaskCounts(Struct, frozen=True):
     """How long tasks were ready before a run."""
     refused: int = 0
     """Settlements that the store refused, because the lease was lost."""
+    dropped: int = 0
+    """Failed tasks that were deleted because they were too old, or too many."""
 
     @classmethod
     def of(cls, name: str, row: Sequence[int]) -> TaskCounts:
@@ -114,11 +117,20 @@ class TaskCounts(Struct, frozen=True):
             Histogram(tuple(row[RUN:RUN_SUM]), row[RUN_SUM]),
             Histogram(tuple(row[WAIT:WAIT_SUM]), row[WAIT_SUM]),
             row[REFUSED],
+            row[DROPPED],
         )
 
     def row(self) -> Row:
         ended = [self.ended.get(outcome, 0) for outcome in OUTCOMES]
-        return [*ended, self.refused, *self.run.counts, self.run.sum_ms, *self.wait.counts, self.wait.sum_ms]
+        return [
+            *ended,
+            self.refused,
+            *self.run.counts,
+            self.run.sum_ms,
+            *self.wait.counts,
+            self.wait.sum_ms,
+            self.dropped,
+        ]
 
 
 class Slice(Struct, frozen=True):

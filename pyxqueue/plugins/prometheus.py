@@ -71,6 +71,7 @@ class Families:
     run: HistogramMetricFamily
     wait: HistogramMetricFamily
     refused: CounterMetricFamily
+    dropped: CounterMetricFamily
     seconds: GaugeMetricFamily
     build: InfoMetricFamily
 
@@ -89,6 +90,7 @@ class Families:
             histogram("pyxqueue_task_run_seconds", "How long runs took.", labels=_TASK),
             histogram("pyxqueue_task_wait_seconds", "How long tasks were due before a run.", labels=_TASK),
             CounterMetricFamily(refused, "Settlements that came after the lease was lost.", labels=_GROUP),
+            CounterMetricFamily("pyxqueue_failed_tasks_dropped", "Failed tasks that were not kept.", labels=_TASK),
             gauge("pyxqueue_scrape_seconds", "How long it took to read the stores."),
             InfoMetricFamily("pyxqueue_build", "The version that reads, and the kinds of store.", labels=()),
         )
@@ -96,7 +98,7 @@ class Families:
     def all(self) -> list[Metric]:
         return [
             self.up, self.tasks, self.due, self.oldest, self.workers, self.slots, self.ended, self.run, self.wait,
-            self.refused, self.seconds, self.build,
+            self.refused, self.dropped, self.seconds, self.build,
         ]  # fmt: skip
 
     def add(self, queue: TaskQueue, seen: Seen) -> None:
@@ -114,6 +116,7 @@ class Families:
                 self.ended.add_metric([*task, outcome], one.ended.get(outcome, 0))
             self.run.add_metric(task, _buckets(one.run), one.run.sum_ms / 1000)
             self.wait.add_metric(task, _buckets(one.wait), one.wait.sum_ms / 1000)
+            self.dropped.add_metric(task, one.dropped)
         self.refused.add_metric(group, sum(one.refused for one in seen.tasks))
 
 

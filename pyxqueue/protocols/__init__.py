@@ -23,6 +23,7 @@ from .core import (
     in_one_process,
 )
 from .diagnosing import Diagnosing, HasRisks
+from .dropping import DropsFailed
 from .durability import HasDurability, KnowsLost, confirm, durable
 from .fairness import FairLines, HasFairLines, fair_lines_of
 from .flows import HasFlows
@@ -49,6 +50,7 @@ __all__ = [
     "Broker",
     "Changed",
     "Diagnosing",
+    "DropsFailed",
     "DueSchedules",
     "Expired",
     "FairLines",

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
 from ..errors import BrokerError, BrokerUnavailableError
 from ..inflight import InFlight, InFlightTable
+from ..model.failed import FailedLimits
 from ..model.message import Record
 from ..model.past import LOST, STOPPED
 from ..model.presence import Order
@@ -20,6 +22,9 @@ from ..worker.tally import Tally
 from .children import Child
 from .duties import Duty, DutyLoop, Loss, PresenceDuty, QuietLook, Releaser, StatisticsDuty, all_duties, line_of
 from .presence import Presence
+
+if TYPE_CHECKING:
+    from .duties.failed import FailedDuty
 
 _NO_STORE = 0.1
 """Seconds until the next attempt while the duties are not done because the store cannot be reached."""
@@ -48,6 +53,8 @@ class QueueAccess:
     """The names of its tasks."""
     tally: Callable[[Broker], Tally | None] = lambda _broker: None
     """Makes what counts tasks that expire or crash; None if nobody wants statistics."""
+    failed: FailedLimits | None = None
+    """Which failed tasks are not kept; None if all are."""
 
 
 @define(eq=False)
@@ -77,6 +84,7 @@ class QueueCare:
     _releaser: Releaser | None = field(default=None, init=False)
     _announcer: PresenceDuty | None = field(default=None, init=False)
     _tally: Tally | None = field(default=None, init=False)
+    _failed: FailedDuty | None = field(default=None, init=False)
     _unreachable: bool = field(default=False, init=False)
     _next_try: float = field(default=0.0, init=False)
 
@@ -135,6 +143,12 @@ class QueueCare:
                     care.put_off(now + _REST * (now - begun))
             return None
         made += self.access.duties(self.broker, self._tell)
+        if self.access.failed is not None:
+            from .duties.failed import failed_duty  # noqa: PLC0415 - few queues have such limits
+
+            count = ignore if self._tally is None else self._tally.dropped
+            self._failed = failed_duty(self.broker, self.access.failed, count, self._of())
+            made.append(self._failed)
         if self.presence is not None and isinstance(self.broker, HasPresence):
             text = partial(self.presence.text, self.number, self.access.tasks)
             self._announcer = PresenceDuty(self.broker, self.presence.name, text, self.obey)
@@ -194,6 +208,8 @@ class QueueCare:
                     self._announcer.leave()
             if self._tally is not None:
                 self._tally.send()
+        if self._failed is not None:
+            self._failed.tell()
         self.close()
 
     def close(self) -> None:

@@ -47,6 +47,7 @@ from .starters import Starter, fork_worker, spawn_worker
 from .supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from ..model.failed import FailedLimits
     from ..model.schedules import Schedule
 
 _CONCURRENCY = 100
@@ -80,13 +81,15 @@ class QueueSource:
     """One, if the queue has resources by then."""
     statistics: bool = False
     """Whether to count what becomes of its tasks."""
+    failed: FailedLimits | None = None
+    """Which failed tasks are not kept; None if all are."""
 
     def access(self) -> QueueAccess:
         """Return what a supervisor needs of the queue."""
         observed, label = self.observer is not None, self.codec.queue
         names = [task.name for task in self.registry]
         about = self.connect, self.codec.sealed, self.name, self.duties, observed, label, names
-        return QueueAccess(*about, self._tally)
+        return QueueAccess(*about, self._tally, self.failed)
 
     def _tally(self, broker: Broker) -> Tally | None:
         """Return what counts for the supervisor."""

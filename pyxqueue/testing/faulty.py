@@ -72,7 +72,7 @@ OPERATIONS = frozenset(
 
 OPTIONAL = frozenset(
     {"begin", "enqueue_unique", "enqueue_within", "is_paused", "lock_holders", "pause", "resume"}
-    | {"load_steps", "save_steps", "send_event", "forget_steps", "rejoin"}
+    | {"load_steps", "save_steps", "send_event", "forget_steps", "rejoin", "drop_failed"}
     | {"add_statistics", "statistics"}
     | {"announce", "leave", "present", "give_order"}
 )

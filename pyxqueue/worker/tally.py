@@ -27,6 +27,7 @@ from ..model.message import (
 )
 from ..model.statistics import (
     BOUNDS,
+    DROPPED,
     OTHER,
     OUTCOMES,
     REFUSED,
@@ -104,10 +105,15 @@ class Tally:
         """Count what became of a task that was not settled here. Names that this program does not know are counted
         together, since anybody may write a message."""
         with self._lock:
-            self._row(OTHER if self.registry.get(name) is None else name)[OUTCOMES.index(outcome)] += 1
+            self._row(self._known(name))[OUTCOMES.index(outcome)] += 1
 
     def expired(self, name: str) -> None:
         self.count("expired", name)
+
+    def dropped(self, name: str) -> None:
+        """Count a failed task that was deleted because of a limit."""
+        with self._lock:
+            self._row(self._known(name))[DROPPED] += 1
 
     def left(self) -> float:
         """Return the seconds until `send_due` may have something to do."""
@@ -134,6 +140,9 @@ class Tally:
         while (batch := self._unsent or self._next()) is not None:
             self.store.add_statistics(batch)
             self._unsent = None
+
+    def _known(self, name: str) -> str:
+        return OTHER if self.registry.get(name) is None else name
 
     def _row(self, name: str) -> list[float]:
         row = self._rows.get(name)

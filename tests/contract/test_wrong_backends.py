@@ -56,7 +56,7 @@ def test_every_law_has_tests_and_wrong_backends() -> None:
         [
             *(f"B{n}" for n in range(1, 16)),
             *(f"R{n}" for n in range(1, 6)),
-            *(f"I{n}" for n in range(1, 9)),
+            *(f"I{n}" for n in range(1, 10)),
             *(f"F{n}" for n in range(1, 5)),
             *(f"Q{n}" for n in range(1, 5)),
             *(f"L{n}" for n in range(1, 15)),

@@ -229,6 +229,22 @@ FAULTS = [
         ["tests/processes/test_deaths.py"],
     ),
     Fault(
+        "drops-what-failed-again",
+        "A failed task that is retried while old ones are deleted goes too, although it waits or has failed again.",
+        f"{_LUA}/delete.lua",
+        "local is_meant = not entry or task.place == 'f' and task.entry == entry",
+        "local is_meant = true",
+        ["tests/redis/test_dropping.py"],
+    ),
+    Fault(
+        "edit-twice",
+        "The same edit of a failed task, done again after a crash, runs it twice.",
+        "pyxqueue/client/editing.py",
+        "change = json.dumps([message.id, name, priority]).encode()",
+        "change = __import__('os').urandom(8)",
+        ["tests/queue/test_editing.py"],
+    ),
+    Fault(
         "forked-connection",
         "A forked process uses the connections of its parent, and replies reach the wrong one.",
         f"{_REDIS}/session.py",

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from pyxqueue import TaskQueue
 from pyxqueue.errors import BrokerUnavailableError, ConfigurationError
-from pyxqueue.model.statistics import BOUNDS, OUTCOMES, StatisticsBatch, TaskCounts, bucket
+from pyxqueue.model.statistics import BOUNDS, OUTCOMES, StatisticsBatch, TaskCounts, bucket, empty_row
 from pyxqueue.plugins.prometheus import PLACES, QueueCollector
 from pyxqueue.protocols import HasStatistics
 from pyxqueue.testing import FaultyBroker, drain
@@ -119,7 +119,7 @@ def test_what_happened_is_shown(queue: TaskQueue) -> None:
 def test_buckets_are_cumulative() -> None:
     """As Prometheus wants them, with bounds in seconds."""
     queue = TaskQueue("memory://", "shop")
-    row = [0] * 42
+    row = empty_row()
     for ms in (3, 70, 70, 10_000_000):
         row[8 + bucket(ms)] += 1
     row[24] = 10_000_143

@@ -59,6 +59,8 @@ class Site:
     """A task that these workers do not know."""
     loop: bool = False
     """Whether the workers have the ``async def`` tasks, and with them an event loop."""
+    failed_ttl: float | None = None
+    max_failed: int | None = None
 
     def queue(self, loop: bool = True) -> TaskQueue:
         queue = TaskQueue(
@@ -69,6 +71,8 @@ class Site:
             serializer=SlowChests() if self.serializer == "json" else self.serializer,
             observer=self.observe,
             max_result=100_000,
+            failed_ttl=self.failed_ttl,
+            max_failed=self.max_failed,
         )
         for function, options in TASKS:
             if function.__name__ != self.leave_out and (loop or not inspect.iscoroutinefunction(function)):

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,15 @@ def test_parts_are_whole(settings: dict[str, Any], why: str) -> None:
         ({"max_result": True}, "max_result=True must be"),
         ({"timeout": None}, "timeout=None must be"),
         ({"queue_size": 1.5}, "queue_size=1.5 must be"),
+        ({"failed_ttl": 0}, "failed_ttl=0 must be a number of seconds, more than 0"),
+        ({"failed_ttl": -1.5}, "failed_ttl=-1.5 must be"),
+        ({"failed_ttl": float("nan")}, "failed_ttl=nan must be"),
+        ({"failed_ttl": "1d"}, "failed_ttl='1d' must be"),
+        ({"failed_ttl": True}, "failed_ttl=True must be"),
+        ({"failed_ttl": timedelta(0)}, "failed_ttl=.* must be"),
+        ({"max_failed": -1}, "max_failed=-1 must be a whole number, 0 or more"),
+        ({"max_failed": 1.5}, "max_failed=1.5 must be"),
+        ({"max_failed": True}, "max_failed=True must be"),
     ],
 )
 def test_options_are_of_their_kind(settings: dict[str, Any], why: str) -> None:

@@ -110,6 +110,8 @@ class RedisHarness:
             left = int(run("PTTL", key))
             if left > 0:
                 run("PEXPIRE", key, max(1, left - ms)) if left > ms else run("DEL", key)
+        for _, keys in self.groups():
+            self._age_failed(keys, ms)
 
         while self._now() == begun:  # a delay is counted from the end of the millisecond in which it began
             pass
@@ -169,6 +171,20 @@ class RedisHarness:
         elif b":task:" in key and len(parts := run("GET", key).split(b" ", 2)) == 3:
             ended = int(parts[1] or parts[0][1:].lstrip(b"+").partition(b"-")[0])
             run("SET", key, b"%b %d %b" % (parts[0], ended - ms, parts[2]), "KEEPTTL")
+
+    def _age_failed(self, keys: GroupKeys, ms: int) -> None:
+        """Write the failed messages again under earlier entries: these say when they failed."""
+        run = self.raw.execute_command
+        failed = run("XRANGE", keys.failed, "-", "+")
+        run("DEL", keys.failed)
+        for entry, fields in failed:
+            time, _, number = entry.partition(b"-")
+            moved = b"%d-%b" % (int(time) - ms, number)
+            run("XADD", keys.failed, moved, *fields)
+            values = dict(zip(fields[::2], fields[1::2], strict=True))
+            key = keys.task((values.get(b"_id") or values.get(b"id") or entry).decode(errors="replace"))
+            if (known := run("GET", key)) and known.split(b" ")[0].lstrip(b"f+") == entry:  # its end is aged already
+                run("SET", key, known.replace(entry, moved, 1), "KEEPTTL")
 
     def _age_ready(self, group: str, keys: GroupKeys, ms: int) -> None:
         """Write the undelivered messages again, in their order, as if they had become ready earlier."""

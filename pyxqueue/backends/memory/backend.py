@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ...model.failed import Dropped, FailedLimits
 from ...model.locks import LockTerms, Placed
 from ...model.message import (
     ConsumerInfo,
@@ -180,6 +181,11 @@ class MemoryBackend:
 
     def page(self, place: Place, cursor: str, count: int, peek: int) -> PlacePage:
         return places.page(self._queue, place, cursor, count, peek)
+
+    # DropsFailed
+
+    def drop_failed(self, limits: FailedLimits, count: int) -> Sequence[Dropped]:
+        return self._inspector.drop_failed(limits, count)
 
     # HasFlows
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import islice
 
 from ...errors import ConfigurationError
-from ...locked import CLAIMABLE, Place
-from ...model.message import ConsumerInfo, Depth, TaskInfo, TaskStatus, check_adoptable
+from ...locked import CLAIMABLE, Entry, Place
+from ...model.failed import Dropped, FailedLimits
+from ...model.message import ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, check_adoptable
 from ...printable import quoted
 from .store import Queue
 from .watch import wait
@@ -116,8 +117,25 @@ class MemoryInspector:
             group.maintain(0, now)
             return deleted
 
+    def drop_failed(self, limits: FailedLimits, count: int) -> Sequence[Dropped]:
+        with self._store.changed:
+            group, now = self._queue.look()
+            failed = sorted(group.lines[Place.FAILED].values(), key=lambda entry: entry.order)
+            dropped: list[Dropped] = []
+            for number, entry in enumerate(failed[:count], 1):
+                if not limits.drops(entry.updated, len(failed) - number, now):
+                    break
+                dropped.append(Dropped(entry.id, _name(entry), entry.updated, limits.is_old(entry.updated, now)))
+                group.delete(entry.id, now)
+            group.maintain(0, now)
+            return dropped
+
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         check_adoptable(tasks)
         with self._store.changed:
             group, now = self._queue.join()
             return [group.adopt(task, now) for task in tasks]
+
+
+def _name(entry: Entry) -> str:
+    return entry.message.name if isinstance(entry.message, Message) else ""

@@ -70,7 +70,7 @@ class RedisBackend:
         self.consumers, self.depth, self.about = inspector.consumers, inspector.depth, inspector.about
         self.groups, self.remove_group, self.queues = inspector.groups, inspector.remove_group, inspector.queues
         self.requeue, self.rejoin, self.cancel = inspector.requeue, inspector.rejoin, inspector.cancel
-        self.delete, self.adopt = inspector.delete, inspector.adopt
+        self.delete, self.adopt, self.drop_failed = inspector.delete, inspector.adopt, inspector.drop_failed
         self._limits = RedisLimits(self._registration)
         self._fair_lines = RedisFairLines(self._registration)
 

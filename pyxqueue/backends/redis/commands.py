@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct, structs
 
@@ -57,6 +57,7 @@ from .reading import (
     entry_fence,
     entry_range,
     is_entry,
+    message_in,
     other_layout,
     pack,
     pairs,
@@ -65,6 +66,9 @@ from .reading import (
     task_fields,
     task_info,
 )
+
+if TYPE_CHECKING:
+    from ...model.failed import FailedLimits
 
 MAX_TTL = 10**15
 """The longest time to live in ms: Redis refuses one that ends after the range of its clock."""
@@ -677,6 +681,27 @@ def flags(script: str, keys: GroupKeys, first: Iterable[Arg], ids: Sequence[str]
     with_records = script in ("delete", "forget")
     script_keys = keys.with_records(ids) if with_records else keys.with_tasks(ids)
     return Command(script, script_keys, [*first, *ids], _bools_and_turns, _admission(keys))
+
+
+Beyond: TypeAlias = tuple[str, bool, Message | Unreadable]
+"""A failed task that a limit does not keep: its entry, whether it is too old, and what its entry says it is."""
+
+
+def beyond(keys: GroupKeys, limits: FailedLimits, count: int) -> Command[list[Beyond]]:
+    """The oldest failed tasks that the limits do not keep, at most `count`."""
+
+    def parse(reply: Any) -> list[Beyond]:
+        return [(entry.decode(), bool(is_old), message_in(entry, flat)) for entry, is_old, flat in reply]
+
+    args = ["" if one is None else one for one in (limits.ttl_ms, limits.keep)]
+    return Command("beyond", keys.own, [*args, count], parse)
+
+
+def drop_failed(keys: GroupKeys, found: Sequence[tuple[str, str]]) -> Command[list[bool]]:
+    """Delete failed tasks, given as ids and entries, that are still there."""
+    ids, entries = [task_id for task_id, _ in found], [entry for _, entry in found]
+    args = [keys.group, *ids, *entries]
+    return Command("delete", keys.with_records(ids), args, _bools_and_turns, _admission(keys))
 
 
 def expire(keys: GroupKeys, group: str, history: int, ids: Sequence[str]) -> Command[list[Expired | None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +24,9 @@ from .registration import Registration, confirming, flags
 from .results import look
 from .steps import Steps, call
 from .watch import Notifier
+
+if TYPE_CHECKING:
+    from ...model.failed import Dropped, FailedLimits
 
 _PAGE = 256
 _HELD = 4_000
@@ -86,6 +89,11 @@ class RedisInspector:
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._session.run(flags(self._registration, "delete", ids))
+
+    def drop_failed(self, limits: FailedLimits, count: int) -> Sequence[Dropped]:
+        from .dropping import drop_failed  # noqa: PLC0415 - few queues have limits for failed tasks
+
+        return self._session.run(drop_failed(self._registration, limits, count))
 
     def adopt(self, tasks: Sequence[TaskInfo]) -> Sequence[bool]:
         check_adoptable(tasks)

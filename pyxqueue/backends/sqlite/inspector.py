@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...batching import adoption_size
 from ...errors import ConfigurationError
@@ -61,6 +61,9 @@ from .schema import (
 )
 from .steps import in_steps, until_done
 from .watch import Looked, wait
+
+if TYPE_CHECKING:
+    from ...model.failed import Dropped, FailedLimits
 
 Order = tuple[float, int]
 _ASKED = f"{COLUMNS}, {{}} FROM task WHERE grp = ?"
@@ -191,6 +194,11 @@ class SQLiteInspector:
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         return self._in_steps(ids, _delete)
+
+    def drop_failed(self, limits: FailedLimits, count: int) -> Sequence[Dropped]:
+        from .dropping import drop_failed  # noqa: PLC0415 - few queues have limits for failed tasks
+
+        return drop_failed(self._queue, limits, count)
 
     def _in_steps(self, ids: Sequence[str], change: Callable[[Group, Sequence[str]], list[bool]]) -> list[bool]:
         """Change tasks of the group. A group that does not exist has none."""

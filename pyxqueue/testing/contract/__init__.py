@@ -37,6 +37,7 @@ from .charges import ChargeLaws
 from .claim import ClaimLaws
 from .delay import DelayLaws
 from .delete import DeleteLaws
+from .dropping import DropLaws
 from .enqueue import EnqueueLaws
 from .expiry import ExpiryLaws
 from .fairness import FairnessLaws
@@ -135,6 +136,7 @@ class BackendContract(
     ResumingLaws,
     StatisticsLaws,
     PresenceLaws,
+    DropLaws,
     HarnessTests,
 ):
     """B1 to B14, R2 to R5 and I1 to I7: everything that is asked of a backend; and the laws B15, L, F, Q and M of

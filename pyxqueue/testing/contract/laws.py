@@ -11,6 +11,7 @@ from attrs import frozen
 from ...protocols import (
     Beginning,
     Broker,
+    DropsFailed,
     FairLines,
     HasFlows,
     HasLocks,
@@ -90,6 +91,7 @@ OPTIONAL = (
     HasSteps,
     HasStatistics,
     HasPresence,
+    DropsFailed,
 )
 """The optional protocols that have laws."""
 _LAWS = read_laws(Serializer, Broker, Results, ResultStore, Inspector, *OPTIONAL)

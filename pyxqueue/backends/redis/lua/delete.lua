@@ -1,17 +1,18 @@
 -- Delete tasks that are not in flight, with their records.
 -- KEYS the keys of the group, then the task key of each id, then the record key of each
--- ARGV group, ids
--- Returns per id: 1, or 0 if it is in flight or not known; then the tasks whose turn it is.
-local keys, group, results = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], {}
+-- ARGV group, ids, then nothing, or the entry of each: it is deleted only if it is with the failed tasks in this entry
+-- Returns per id: 1, or 0 if it is in flight, not known, or not in its entry; then the tasks whose turn it is.
+local keys, group, results, count = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], {}, (#KEYS - FIRST_TASK + 1) / 2
 local has_limits = call('EXISTS', keys[GATES], keys[LINES]) > 0
 local has_dependents = call('EXISTS', keys[DEPENDENTS]) > 0
 local has_expiries = call('EXISTS', keys[EXPIRIES]) > 0
-for item = 2, #ARGV do
-  local id, key = ARGV[item], KEYS[FIRST_TASK - 2 + item]
+for item = 1, count do
+  local id, key, entry = ARGV[1 + item], KEYS[FIRST_TASK - 1 + item], ARGV[1 + count + item]
   local task = task_at(key)
-  if is_elsewhere(keys, task) then return with_turns(keys, results) end
-  if not task.place then task = note_foreign(keys, group, key, id) end
-  local stream = keys[PLACES[task.place]]
+  local is_meant = not entry or task.place == 'f' and task.entry == entry
+  if is_meant and is_elsewhere(keys, task) then return with_turns(keys, results) end
+  if is_meant and not task.place then task = note_foreign(keys, group, key, id) end
+  local stream = is_meant and keys[PLACES[task.place]]
   local free = stream and not (COMES_BACK[task.place] and holder(stream, group, task.entry))
   if free then
     local noted = task.place == 'f' or task.more and not task.ended
@@ -28,10 +29,14 @@ for item = 2, #ARGV do
     call('ZREM', keys[DELAYED], id)
     if has_expiries then try_call('ZREM', keys[EXPIRIES], id) end
     if entry_id(task.entry) then call('XDEL', stream, task.entry) end
-    call('DEL', key, KEYS[FIRST_TASK - 2 + #ARGV - 1 + item])
+    call('DEL', key, KEYS[FIRST_TASK - 1 + count + item])
     if task.more and not task.ended then drop_notes(keys, id) end
     announce(keys[DELAYED], channels, id)
   end
-  results[#results + 1] = free and 1 or 0
+  if is_meant then
+    results[#results + 1] = free and 1 or 0
+  else -- an entry that another program has written there belongs to no failed task
+    results[#results + 1] = call('XDEL', keys[FAILED], entry)
+  end
 end
 return with_turns(keys, results)
