@@ -33,6 +33,8 @@ class Action(enum.StrEnum):
     RAW = "raw"
     """Download arguments and results as they are stored, with all secrets that they have."""
     RETRY = "retry"
+    EDIT = "edit"
+    """Run a failed task again with other arguments."""
     CANCEL = "cancel"
     DELETE = "delete"
     PURGE = "purge"

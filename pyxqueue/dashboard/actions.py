@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from attrs import frozen
 from msgspec import Struct
 
+from ..client.editing import arguments_of_json
 from ..client.finding import Where
 from ..client.queue import TaskQueue
 from ..client.views import BatchResult
@@ -79,6 +80,8 @@ class Done(Struct, frozen=True):
     """Whether there are more tasks that match."""
     targets: Sequence[str] = ()
     """What it was done to, for the audit log: ids, or a filter."""
+    task: str = ""
+    """The id of the task that it has enqueued, to be shown next."""
 
     @property
     def text(self) -> str:
@@ -137,6 +140,15 @@ def _retry(queue: TaskQueue, form: Form) -> Done:
     if place is not Place.FAILED:
         raise ConfigurationError("only failed tasks can be retried by a filter: give place=failed")
     return _done(queue.admin.retry(where=where, fresh=fresh, limit=MAX_IDS), "retried", _described(form))
+
+
+def _edit(queue: TaskQueue, form: Form) -> Done:
+    task_id, codec = form.needed("id"), queue.core.codec
+    changes = {
+        name: arguments_of_json(codec, name, form.one(name)) for name in ("args", "kwargs") if name in form.fields
+    }
+    handle = queue.admin.edit(task_id, **changes)
+    return Done(1, "enqueued", targets=[task_id, handle.task_id], task=handle.task_id)
 
 
 def _cancel(queue: TaskQueue, form: Form) -> Done:
@@ -233,6 +245,7 @@ def _stop(queue: TaskQueue, form: Form) -> Done:
 
 ACTIONS: Mapping[str, tuple[Action, Act]] = {
     "retry": (Action.RETRY, _retry),
+    "edit": (Action.EDIT, _edit),
     "retry_flow": (Action.RETRY, _retry_flow),
     "cancel": (Action.CANCEL, _cancel),
     "delete": (Action.DELETE, _delete),

@@ -501,13 +501,18 @@ async def do(visit: Visit) -> Response:
     facts = {"did": done.what, "n": done.count, "refused": done.refusals or None, "left": 1 if done.left else None}
     back = same_site_path(form.one("back"))
     query = urlencode({name: value for name, value in facts.items() if value is not None})
-    return RedirectResponse(f"{visit.root}{back}{'&' if urlsplit(back).query else '?'}{query}", 303)
+    where = f"{visit.root}{back}"
+    if done.task:
+        names = {name: visit.part(name) for name in ("queue", "group")}
+        where = link(visit.root, "task", **names, id=done.task)
+    return RedirectResponse(f"{where}{'&' if urlsplit(where).query else '?'}{query}", 303)
 
 
 async def api_do(visit: Visit) -> Response:
     _, done = await _perform(visit)
     return JSONResponse(
-        {"done": done.count, "refused": done.refusals, "reasons": list(done.refused), "left": done.left},
+        {"done": done.count, "refused": done.refusals, "reasons": list(done.refused), "left": done.left}
+        | ({"task": done.task} if done.task else {}),
         409 if done.refusals and not done.count else 200,
     )
 

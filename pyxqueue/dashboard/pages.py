@@ -139,6 +139,7 @@ def task(site: Site, view: TaskView) -> Page:
         "kind": kind,
         "word": word,
         "acts": [one for one in acts if one[0] in site.may],
+        "editable": view.editable if "edit" in site.may else None,
         "timeline": timeline(view),
         "chart": drawn(view),
         "bar": _percent(view.row.progress),

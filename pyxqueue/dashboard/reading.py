@@ -40,6 +40,7 @@ from .redacting import MAX_TEXT, Redact, Redactor, Shown, binary, unpacked
 from .values import (
     NOTHING,
     AttemptRow,
+    Editable,
     FailureRow,
     FailureView,
     Filters,
@@ -71,6 +72,8 @@ PERIODS: Mapping[str, int] = {"1h": 60, "8h": 480, "72h": 4_320}
 """The minutes of each period of statistics."""
 ROWS, MAX_ROWS = 50, 200
 """How many rows a list has, and how many it may have."""
+_EDITABLE = 10_000
+"""The most bytes of arguments in a form: each may have six in the request."""
 FAILURES = 1_024
 """How many failed tasks are looked at for their groups."""
 _SOME = 100
@@ -227,6 +230,7 @@ class Reading:
         redactor = Redactor(self.redact)
         message, record = info.readable, info.record
         arguments, note = call_of(queue, redactor, info)
+        editable = None if redactor.hid else _editable(redactor, info)
         failure = failure_of(queue, info)
         reasons = () if info.status.ended else explain(queue.stores.backend, info, wall_clock(), scan=0).reasons
         headers = [
@@ -257,6 +261,8 @@ class Reading:
             parent=message.parent if message else "",
             before=list(message.after[:_NEIGHBOURS]) if message else (),
             after=[edge.successor for edge in edges_of(message)[:_NEIGHBOURS]],
+            retry_of=info.retry_of,
+            editable=editable,
         )
 
 
@@ -502,6 +508,21 @@ def call_of(queue: TaskQueue, redactor: Redactor, info: TaskInfo, limit: int = M
         if redactor.hides:
             return (), f"{len(message.body):,} bytes, not shown: {line(redactor, str(error))}"
         return (), f"{line(redactor, str(error))}: {binary(message.body)}"
+
+
+def _editable(redactor: Redactor, info: TaskInfo) -> Editable | None:
+    """Return the arguments of a failed task for a form; None if they are not JSON, too large for it, or may have parts
+    that are not for everybody's eyes. The application may change in place what it hides, which cannot be seen here."""
+    message = info.readable
+    if info.status is not TaskStatus.FAILURE or message is None or message.flow or redactor.hides:
+        return None
+    if message.serializer != "json" or len(message.body) > _EDITABLE:
+        return None
+    try:
+        args, kwargs = msgspec.json.decode(message.body or b"[[],{}]", type=tuple[msgspec.Raw, msgspec.Raw])
+        return Editable(*(msgspec.json.format(bytes(one), indent=0).decode() for one in (args, kwargs)))
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
 
 
 def parameters(queue: TaskQueue, name: str) -> Sequence[str]:

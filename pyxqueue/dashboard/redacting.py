@@ -68,6 +68,8 @@ class Redactor:
 
     _redact: Redact | None = None
     _secrets: set[str] = field(factory=set, init=False)
+    hid: bool = field(default=False, init=False)
+    """Whether it has hidden or left out something of what it was given so far."""
 
     @property
     def hides(self) -> bool:
@@ -119,11 +121,13 @@ class Redactor:
             known = known.replace(secret, HIDDEN)
         known = _LOGIN.sub(rf"\g<scheme>{HIDDEN}@", known)
         known = _BEFORE_VALUE.sub(_without_value, known)
+        self.hid = self.hid or known != text[: 2 * limit] or len(text) > limit
         return known if len(known) <= limit and len(text) <= limit else f"{known[:limit]}…"
 
     def _pieces(self, value: Any, depth: int) -> Iterator[str]:
         """Yield the text of a value in pieces, so that nobody makes one that is too long."""
         if depth == 0:
+            self.hid = True
             yield "…"
         elif isinstance(value, dict):
             if len(value) == 1 and (tag := next(iter(value))).__class__ is str and tag[:1] == "!":
@@ -177,6 +181,7 @@ class Redactor:
 
     def _note(self, value: Any) -> None:
         """Remember the texts in a value that is hidden."""
+        self.hid = True
         waiting, left = [value], 1_000
         while waiting and left:
             one, left = waiting.pop(), left - 1

@@ -184,6 +184,13 @@ class AttemptRow(Struct, frozen=True):
     """How long it ran; 0 if that is not known."""
 
 
+class Editable(Struct, frozen=True):
+    """The arguments of a failed task as they can be changed: all of them, as JSON."""
+
+    args: str
+    kwargs: str
+
+
 class TaskView(Struct, frozen=True):
     """All about one task."""
 
@@ -210,6 +217,10 @@ class TaskView(Struct, frozen=True):
     parent: str
     before: Sequence[str]
     after: Sequence[str]
+    retry_of: str = ""
+    """The id of the failed task that it runs instead of."""
+    editable: Editable | None = None
+    """None if it cannot be changed here."""
     missing: Mapping[str, str] = NOTHING
 
 
