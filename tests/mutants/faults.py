@@ -252,4 +252,20 @@ FAULTS = [
         "if link is None:",
         ["tests/redis/test_connections.py", "-k", "fork"],
     ),
+    Fault(
+        "older-waiter-untold",
+        "In a cluster, a client of an older program that waits is told of no end: it knows no shard channels.",
+        f"{_LUA}/_cluster.lua",
+        "if type(heard) ~= 'number' or heard == 0 then",
+        "if type(heard) ~= 'number' then",
+        ["tests/topologies/test_shards.py", "-k", "valkey"],
+    ),
+    Fault(
+        "moved-slot-unheard",
+        "A client that waits in a cluster goes on listening at the old owner of a slot that has moved.",
+        f"{_REDIS}/subscribing.py",
+        'if kind == "sunsubscribe" and message["channel"].decode() in self._channels:',
+        "if False:",
+        ["tests/topologies/test_shards.py", "-k", "valkey"],
+    ),
 ]

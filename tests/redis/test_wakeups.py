@@ -89,7 +89,9 @@ def test_a_subscription_that_breaks(
     backend: RedisBackend, ears: RedisWakeups, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of it is a wake-up, and so is the next begin, which does not come at once."""
-    host, port = ears._subscription.connection._sock.getsockname()
+    assert ears._subscription is not None
+    assert ears._subscription.socket is not None
+    host, port = ears._subscription.socket.getsockname()
     client.client_kill(f"{host}:{port}")
 
     assert hear(ears) == 0

@@ -144,7 +144,7 @@ class Nodes:
         total = len(self.masters) + len(self.replicas) + 1
         for one in (new, *self.masters):
             until(lambda one=one: _knows(one, total), "the nodes know the new one")  # type: ignore[misc]
-        until(lambda: "cluster_state:ok" in _info(new), "it takes part")
+        until(lambda: "cluster_state:ok" in info(new), "it takes part")
 
     def joined(self, new: Server) -> Nodes:
         """Have a server join, and give it an equal part of the slots of each master. Returns the cluster with it."""
@@ -208,16 +208,16 @@ def cluster(
         for master, replica in zip(nodes, nodes[masters:], strict=False):
             ask(replica, "CLUSTER", "REPLICATE", ask(master, "CLUSTER", "MYID"))
         for node in nodes:
-            until(lambda node=node: "cluster_state:ok" in _info(node), "the cluster is up")  # type: ignore[misc]
+            until(lambda node=node: "cluster_state:ok" in info(node), "the cluster is up")  # type: ignore[misc]
         for replica in nodes[masters:]:
             until(lambda replica=replica: follows(replica), "the replica follows")  # type: ignore[misc]
         yield Nodes(nodes[:masters], nodes[masters:], tls_ports)
 
 
-def _info(node: Server) -> str:
+def info(node: Server) -> str:
     facts = ask(node, "CLUSTER", "INFO")
     return " ".join(f"{name}:{value}" for name, value in facts.items()) if isinstance(facts, dict) else str(facts)
 
 
 def _knows(node: Server, nodes: int) -> bool:
-    return f"cluster_known_nodes:{nodes}" in _info(node)
+    return f"cluster_known_nodes:{nodes}" in info(node)

@@ -22,7 +22,7 @@ from pyxqueue import (
     TaskQueue,
     UnknownTaskError,
 )
-from pyxqueue.backends.redis import ConnectionConfig
+from pyxqueue.backends.redis import ConnectionConfig, steps
 from pyxqueue.backends.redis.cluster import key_of
 from pyxqueue.backends.redis.connect import execute_together
 from pyxqueue.testing import drain
@@ -138,8 +138,9 @@ def drained(queue: TaskQueue) -> bool:
     return False
 
 
-def test_a_replica_takes_over(stream_key: str) -> None:
-    """The node of the queue is killed: what its replica had is done, and a wait goes on."""
+def test_a_replica_takes_over(stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node of the queue is killed: what its replica had is done, and a wait goes on. It hears of the end."""
+    monkeypatch.setattr(steps, "RECHECK", 3_600)
     with cluster(KIND, replicas=3) as nodes, closing(TaskQueue(nodes.url, stream_key)) as queue:
         job = queue.task(name="job")(lambda: "done")
         handles = [job() for _ in range(20)]

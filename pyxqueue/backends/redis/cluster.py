@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from attrs import define
-from redis.client import Redis
+from attrs import define, field
+from redis.client import PubSub, Redis
 from redis.cluster import PRIMARY, ClusterNode, RedisCluster
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, TryAgainError
 
+from .scripts import for_cluster
 from .topology import Cluster
 
 _SECOND = {"XINFO", "XGROUP", "OBJECT", "MEMORY"}
@@ -60,12 +61,16 @@ def node_of(client: Any, key: str) -> str:
         return ""
 
 
+def _for_cluster(commands: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    return [for_cluster(one) for one in commands]
+
+
 @define
 class Trip:
     """Commands about one key that are executed together, and where they go: a node may send them to another."""
 
     key: str
-    commands: Sequence[Sequence[Any]]
+    commands: Sequence[Sequence[Any]] = field(converter=_for_cluster)
     _asked: AskError | None = None
     _left: int = _REDIRECTIONS
 
@@ -113,10 +118,23 @@ class ClusterClient(RedisCluster):
             self.nodes_manager.nodes_cache[found.name] = found
         return found
 
+    def command(self, **_options: Any) -> dict[str, Any]:
+        """No table of commands. redis-py asks one node for it, and could not connect while that is away."""
+        return {}
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        return super().execute_command(*for_cluster(args), **options)  # type: ignore[no-untyped-call] # of redis-py
+
+    def pubsub_near(self, key: str) -> PubSub:
+        """What listens on the node that has this key. (redis-py's `ClusterPubSub` has no socket to wait on.)"""
+        node = self.get_node_from_key(key)  # type: ignore[no-untyped-call] # of redis-py
+        found: PubSub = self.get_redis_connection(node).pubsub()
+        return found
+
     def execute_near(self, key: str, *args: Any) -> Any:
         """Run a command that has no key, on the node that has this key."""
         node = self.get_node_from_key(key)  # type: ignore[no-untyped-call] # of redis-py
-        return self.execute_command(*args, target_nodes=node)  # type: ignore[no-untyped-call] # of redis-py
+        return self.execute_command(*args, target_nodes=node)
 
     def master_of(self, key: str) -> str:
         """The node that has this key, as far as is known."""
@@ -125,7 +143,7 @@ class ClusterClient(RedisCluster):
     def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Run commands on one connection to the node that has this key, all of them again if it breaks or the slot is
         elsewhere. Returns their replies, among them errors."""
-        return self.retry.call_with_retry(lambda: self._together(Trip(key, commands)), lambda _: self._look_again())
+        return self.retry.call_with_retry(lambda: self._together(Trip(key, commands)), lambda _: self.look_again())
 
     def _together(self, trip: Trip) -> list[Any]:
         while True:
@@ -141,7 +159,8 @@ class ClusterClient(RedisCluster):
             elif isinstance(why, TryAgainError):
                 time.sleep(TRY_AGAIN)
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
+        """Read which node has which slots."""
         with suppress(RedisError, RedisClusterException, OSError):  # then the next attempt fails
             self.nodes_manager.initialize()
 

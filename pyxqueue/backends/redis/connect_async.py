@@ -19,6 +19,7 @@ from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnecti
 
 from .cluster import TRY_AGAIN, Trip, address_of, key_of, node_of
 from .looking import MasterLook
+from .scripts import for_cluster
 from .topology import Cluster
 
 _AT_ONCE = 16
@@ -129,7 +130,7 @@ class _Cluster(RedisCluster):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         async with self._turns:
-            return await super().execute_command(*args, **options)
+            return await super().execute_command(*for_cluster(args), **options)
 
     async def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
         async with self._turns:

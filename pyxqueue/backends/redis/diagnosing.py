@@ -15,6 +15,7 @@ from ...model.findings import Finding
 from ...printable import sized
 from .keys import channel, meta
 from .registration import Registration
+from .subscribing import Subscription
 
 _NEEDED = (6, 2)
 _ROUND_TRIPS = 11
@@ -130,9 +131,10 @@ def _rights(registration: Registration) -> Iterator[Finding]:
 
 
 def _subscribe(registration: Registration) -> None:
-    subscription = registration.session.client.pubsub()
+    name = channel(registration.options.stream_key, "doctor")
+    subscription = Subscription(registration.session.client, name)
     try:
-        subscription.subscribe(channel(registration.options.stream_key, "doctor"))
+        subscription.subscribe(name)
         subscription.get_message(timeout=1.0)
     finally:
         subscription.close()

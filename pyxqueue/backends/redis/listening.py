@@ -19,13 +19,13 @@ from redis.exceptions import RedisClusterException, RedisError
 from ...errors import PyxqueueError
 from ...log import get_logger
 from .connect import Backoff, ConnectionConfig
+from .subscribing import PING_EVERY, Subscriptions
 
 Notify = Callable[[str | None, bytes], None]
 """Called in the listening thread with an id to look at, or None for all, and what was published about it."""
 
 log = get_logger("pyxqueue")
 
-_PING_EVERY = 5.0
 _POLL = 0.05
 """Seconds between looks at a connection that has no socket: only fakeredis has such."""
 _BACKOFF = Backoff(cap=2.0)
@@ -127,7 +127,7 @@ class Listener:
                         log.warning("the thread that waits for results connects again after a %s", told)
                 if not self._stopped:
                     self._failures += 1
-                    _Ears(heard, None).wait(_BACKOFF.compute(self._failures))
+                    _Ears(heard, ()).wait(_BACKOFF.compute(self._failures))
 
     def _is_over(self) -> bool:
         with self._lock:
@@ -141,57 +141,37 @@ class Listener:
             return list(self._channels.values())
 
     def _subscription(self, heard: socket.socket) -> None:
-        """One subscription, until its connection breaks or there are no channels left."""
-        client = self._config.open(timeout=_PING_EVERY, retries=0)
+        """Subscriptions, until a connection of theirs breaks or there are no channels left."""
+        client = self._config.open(timeout=PING_EVERY, retries=0)
         try:
-            subscription = client.pubsub()
+            subscriptions = Subscriptions(client)
             try:
-                self._serve(subscription, heard)
+                self._serve(subscriptions, heard)
             finally:
-                subscription.close()
+                subscriptions.close()
         finally:
             client.close()
 
-    def _serve(self, subscription: Any, heard: socket.socket) -> None:
+    def _serve(self, subscriptions: Subscriptions, heard: socket.socket) -> None:
         """A server that does not answer a PING within one period counts as gone."""
-        followed: set[str] = set()
-        if not self._follow(subscription, followed):
-            return
-        connection = socket_of(subscription)
-        ears, waited = _Ears(heard, connection), _POLL if connection is None else _PING_EVERY
-        answered, look, quiet = True, False, 0.0
+        ears, look = None, True
         while not self._stopped:
-            if look:
-                if not self._follow(subscription, followed):
+            if look or ears is None:
+                wanted = {channel.name for channel in self._all()}
+                if not wanted:
                     return
-                look = False
-            message = subscription.get_message(timeout=0)
-            if message is not None:
-                answered, quiet = True, 0.0
+                subscriptions.follow(wanted)
+                ears = _Ears(heard, subscriptions.sockets)
+            messages = subscriptions.messages()
+            for message in messages:
                 self._failures = 0
                 self._dispatch(message)
+            if messages:
+                look = False
                 continue
-            found = ears.wait(waited)
-            look = found is not None and found
-            if found is not None:
-                continue
-            quiet += waited
-            if quiet >= _PING_EVERY:
-                if not answered:
-                    return
-                subscription.ping()
-                answered, look, quiet = False, True, 0.0
-
-    def _follow(self, subscription: Any, followed: set[str]) -> bool:
-        """Subscribe to new channels, unsubscribe from those that are gone. False if none is left."""
-        wanted = {channel.name for channel in self._all()}
-        if new := wanted - followed:
-            subscription.subscribe(*new)
-        if wanted and (gone := followed - wanted):
-            subscription.unsubscribe(*gone)
-        followed.clear()
-        followed |= wanted
-        return bool(wanted)
+            if not subscriptions.are_alive():
+                return
+            look = ears.wait(subscriptions.seconds_to_act() if ears.has_sockets else _POLL) is not False
 
     def _dispatch(self, message: Any) -> None:
         if message["type"] not in ("subscribe", "message"):
@@ -207,24 +187,18 @@ class Listener:
             channel.tell(task_id.decode(errors="replace"), value)
 
 
-def socket_of(subscription: Any) -> Any:
-    """The connection's socket, for which the driver has no public name; None with fakeredis."""
-    found = getattr(subscription.connection, "_sock", None)
-    return found if isinstance(found, socket.socket) else None
-
-
 class _Ears:
-    """Waits for a bell and a connection."""
+    """Waits for a bell and connections."""
 
-    def __init__(self, heard: socket.socket, connection: socket.socket | None) -> None:
+    def __init__(self, heard: socket.socket, connections: Sequence[socket.socket]) -> None:
         self._heard = heard
+        self.has_sockets = bool(connections)
         self._poll = select.poll()
-        for one in (heard, connection):
-            if one is not None:
-                self._poll.register(one, select.POLLIN)
+        for one in (heard, *connections):
+            self._poll.register(one, select.POLLIN)
 
     def wait(self, seconds: float) -> bool | None:
-        """Wait until the bell has rung (True) or the connection has something to read (False); None for neither."""
+        """Wait until the bell has rung (True) or a connection has something to read (False); None for neither."""
         ready = [fd for fd, _ in self._poll.poll(seconds * 1000)]
         if self._heard.fileno() not in ready:
             return False if ready else None

@@ -1,11 +1,16 @@
-"""The Lua scripts, read once when the module is imported: one file per intent, after what it uses of `_common.lua`."""
+"""The Lua scripts, read once when the module is imported: one file per intent, after what it uses of `_common.lua`.
+
+In a cluster they have another form, in which `_cluster.lua` replaces a part of that.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
+from typing import Any
 
 from msgspec import Struct
 
@@ -40,16 +45,21 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(_WORD.findall(_COMMENT.sub("", text)))
 
 
-def _load() -> dict[str, Script]:
-    folder = resources.files(__package__ or "") / "lua"
-    blocks = [_Block.of(text) for text in (folder / "_common.lua").read_text("utf-8").split("\n\n")]
+_FOLDER = resources.files(__package__ or "") / "lua"
+
+
+def _load(blocks: Sequence[_Block]) -> dict[str, Script]:
     scripts = {}
-    for file in folder.iterdir():
+    for file in _FOLDER.iterdir():
         name, _, ending = file.name.partition(".")
         if ending == "lua" and not name.startswith("_"):
             text = _with_used(blocks, file.read_text("utf-8"))
             scripts[name] = Script(text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - Redis's choice
     return scripts
+
+
+def _blocks(file: str) -> list[_Block]:
+    return [_Block.of(text) for text in (_FOLDER / file).read_text("utf-8").split("\n\n")]
 
 
 def _with_used(blocks: Sequence[_Block], script: str) -> str:
@@ -63,4 +73,21 @@ def _with_used(blocks: Sequence[_Block], script: str) -> str:
     return "\n\n".join(reversed(used))
 
 
-SCRIPTS = _load()
+SCRIPTS = _load(_blocks("_common.lua"))
+
+
+@cache
+def _for_clusters() -> Mapping[str, str]:
+    """For the text of each script and its digest: those of its form for a cluster."""
+    replaced = {one.names: one for one in _blocks("_cluster.lua") if one.names}
+    scripts = _load([replaced.get(block.names, block) for block in _blocks("_common.lua")])
+    pairs = [(one, scripts[name]) for name, one in SCRIPTS.items()]
+    return {old.sha: new.sha for old, new in pairs} | {old.text: new.text for old, new in pairs}
+
+
+def for_cluster(command: Sequence[Any]) -> Sequence[Any]:
+    """The command as it is sent to a cluster: a script of ours in its form for one."""
+    if command[0] not in ("EVALSHA", "EVAL"):
+        return command
+    name, script, *rest = command
+    return name, _for_clusters().get(script, script), *rest

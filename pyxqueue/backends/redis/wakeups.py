@@ -12,10 +12,10 @@ from typing import Any
 
 from .connect import Client
 from .keys import GroupKeys
-from .listening import socket_of
 from .reclaiming import Reclaimer
 from .registration import Registration
 from .session import REPLY_TIMEOUT
+from .subscribing import Subscription
 
 _ORDER = b"order"
 """What `give_order` publishes."""
@@ -33,7 +33,7 @@ class RedisWakeups:
         self._config = registration.session.config
         self._reclaimer = reclaimer
         self._client: Client | None = None
-        self._subscription: Any = None
+        self._subscription: Subscription | None = None
         self._next_open = 0.0
         self.orders = 0
 
@@ -48,17 +48,17 @@ class RedisWakeups:
         self.close()
         with suppress(Exception):  # whatever the driver raises: the caller looks more often then
             self._client = self._config.open(timeout=REPLY_TIMEOUT, retries=0)
-            self._subscription = self._client.pubsub()
+            self._subscription = Subscription(self._client, self._channel)
             self._subscription.subscribe(self._channel)
 
     def fileno(self) -> int:
-        found = None if self._subscription is None else socket_of(self._subscription)
+        found = None if self._subscription is None else self._subscription.socket
         return -1 if found is None else found.fileno()
 
     def read(self) -> int:
-        left = []
+        left = list[int]()
         try:
-            while (message := self._subscription.get_message(timeout=0)) is not None:
+            while self._subscription is not None and (message := self._subscription.get_message()) is not None:
                 left.append(_ms_left(message))
                 self.orders += message["data"] == _ORDER
         except Exception:  # noqa: BLE001 - as above

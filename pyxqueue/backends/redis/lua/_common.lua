@@ -324,6 +324,9 @@ local function is_readable(ended, ttl, now)
   return ended and ttl and ended + ttl > now
 end
 
+-- Tell those who listen. Where an ACL forbids that, they find what is new when they look by themselves.
+local function publish(channel, message) try_call('PUBLISH', channel, message) end
+
 -- Tell every client that waits for this task to look again. Nothing is published on channels of other queues.
 -- key: any key of the group but the first stream, which has no prefix. value: that of a task that has ended and has its
 -- record in it; a client whose name begins with '+' is told it too, if it is small, and needs not look.
@@ -334,9 +337,9 @@ local function announce(key, channels, id, value)
   local all = value and #value <= MAX_TOLD and id .. ' ' .. value or id
   for channel in string.gmatch(channels, '[^,]+') do
     if string.sub(channel, 1, #ours + 1) == ours .. '+' then
-      call('PUBLISH', channel, all)
+      publish(channel, all)
     elseif string.sub(channel, 1, #ours) == ours then
-      call('PUBLISH', channel, id)
+      publish(channel, id)
     end
   end
 end
@@ -538,10 +541,9 @@ local function add_in_order(keys, stream, fields)
   return type(added) == 'string' and added or append(stream, fields) -- another program has added a later one
 end
 
--- Tell the supervisors if the next message to be due is this one: they may sleep until a later moment. Where an ACL
--- forbids that, they find it when they look by themselves.
+-- Tell the supervisors if the next message to be due is this one: they may sleep until a later moment.
 local function hasten(delayed, id, delay)
-  if call('ZRANK', delayed, id) == 0 then try_call('PUBLISH', delayed, int(delay)) end
+  if call('ZRANK', delayed, id) == 0 then publish(delayed, int(delay)) end
 end
 
 -- When a task expires, as EXPIRIES says; nil for one that does not. What another program has put there is deleted.

@@ -12,5 +12,5 @@ if type(try_call('HLEN', orders)) == 'table' then call('DEL', orders) end -- ano
 local last = string.match(call('HGET', orders, supervisor) or '', '^(%d+) ')
 local number = last and #last <= 15 and tonumber(last) + 1 or 1
 call('HSET', orders, supervisor, int(number) .. ' ' .. kind)
-try_call('PUBLISH', delayed, 'order')
+publish(delayed, 'order')
 return 1

@@ -52,7 +52,7 @@ if arg > #ARGV then
   keep_at_any_rate(new)
   if #new.values > 0 and new.next ~= '+inf' and call('ZRANK', timetable, id) == 0 then
     local left = int(math.max(0, new.next - now_ms()))
-    for group = 1, groups do try_call('PUBLISH', keys[group][DELAYED], left) end -- wakes the supervisors
+    for group = 1, groups do publish(keys[group][DELAYED], left) end -- wakes the supervisors
   end
   return 1
 end
