@@ -153,13 +153,8 @@ class Claimer:
         taken = {entry.slot for entry in self.jobs.take_back(self.jobs)}
         for queue in self.queues:
             mine = [job for job in self.jobs if job.slot in taken and job.queue == queue.number]
-            if not mine:
-                continue
-            try:
-                queue.broker.settle([Settlement(job.delivery.receipt, Defer()) for job in mine])
-            except BrokerError as error:
-                text = "messages could not be given back (%d); they are claimed again when their leases end: %s"
-                log.warning(text, len(mine), error)
+            if mine:
+                queue.give_back([job.delivery for job in mine])
             for job in mine:
                 self.jobs.remove(job)
 
@@ -171,8 +166,12 @@ class Claimer:
             time.sleep(0.05)
 
     def _note(self, queue: ServedQueue, delivery: Delivery, now: float) -> Job | None:
-        """Note a delivery as in flight. If that is not possible, it fails and is kept with the failed tasks."""
+        """Note a delivery as in flight. One too many, as several stores together may hand out, is given back. If it
+        does not fit into a slot, it fails and is kept with the failed tasks."""
         message = delivery.message
+        if not self.jobs.slots.room():
+            queue.give_back([delivery])
+            return None
         task = queue.registry.get(message.name) if isinstance(message, Message) else None
         try:
             return self.jobs.add(delivery, task, now, queue.number)

@@ -8,13 +8,14 @@ from typing import Protocol, TypeAlias
 from attrs import define, frozen
 
 from ..codec import Codec
-from ..model.message import Delivery
+from ..errors import BrokerError
+from ..model.message import Defer, Delivery, Settlement
 from ..plugin import Plugins
 from ..protocols import Broker
 from ..registry import Registry
 from ..resources import Resources
 from .deciding import Decider
-from .events import Observer
+from .events import Observer, log
 from .running import Runner
 from .settling import SettlingQueue
 from .tally import Tally
@@ -54,6 +55,14 @@ class ServedQueue:
     """Its number in the table of what is in flight."""
     sealed: bool = False
     """Whether calls are sealed. If so, copies of calls do not run."""
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Give back what was claimed and has not started."""
+        try:
+            self.broker.settle([Settlement(delivery.receipt, Defer()) for delivery in deliveries])
+        except BrokerError as error:
+            text = "messages could not be given back (%d); they are claimed again when their leases end: %s"
+            log.warning(text, len(deliveries), error)
 
 
 Claimed: TypeAlias = Sequence[tuple[ServedQueue, Sequence[Delivery]]]

@@ -27,6 +27,8 @@ _LOOK_EVERY = 0.1
 """Seconds between two looks at a queue that had no work, on another store, while there is work elsewhere."""
 _PATIENCE = 0.1
 """How many seconds the worker waits for a store that is to reply at once."""
+_PATIENCE_WITH_LATE = 2.0
+"""And for one whose last reply came later than that, and had work: the worker would get none of it otherwise."""
 _REFUSED_FOR = 5.0
 """Seconds until a queue is asked again that a store has refused to claim from."""
 _LONGEST_PAUSE = 2.0
@@ -181,16 +183,23 @@ class OneStore:
 
 
 class _Feeder:
-    """Claims from one source in a thread of its own, when it is asked to."""
+    """Claims from one source in a thread of its own, when it is asked to.
+
+    What comes when the worker does not look for work is given back at once: its lease is not extended before it is
+    noted as in flight, and the tasks that run meanwhile may take long.
+    """
 
     def __init__(
         self,
         source: Source,
         changed: threading.Condition,
+        is_awaited: Callable[[], bool],
         backoff: Callable[[int, float], float],
         inside: Callable[[str], AbstractContextManager[None]],
     ) -> None:
+        """`is_awaited`: whether the worker looks for work now."""
         self.source = source
+        self._is_awaited = is_awaited
         self._inside = inside
         self.queues = source.queues
         self.pending = False
@@ -199,6 +208,8 @@ class _Feeder:
         """Whether it is one that waits for work."""
         self.retry_at = 0.0
         """When it may be asked again after a failure, by `time.monotonic`."""
+        self.was_late = False
+        """Whether the last request had work that was given back."""
         self._changed = changed
         self._backoff = backoff
         self._failures = 0
@@ -243,8 +254,13 @@ class _Feeder:
                 return self.source.close()
             found = self._claim(request, consumer)
             with self._changed:
-                self._found, self.pending, self.waits = found, False, False
+                self.was_late = any(deliveries for _, deliveries in found) and not self._is_awaited()
+                late, self._found = (found, ()) if self.was_late else ((), found)
+                self.pending = self.waits = False
                 self._changed.notify_all()
+            for queue, deliveries in late:
+                if deliveries:
+                    queue.give_back(deliveries)
 
     def _claim(self, request: Callable[[], Claimed], consumer: str) -> Claimed:
         names = ", ".join(queue.name for queue in self.queues)
@@ -282,16 +298,22 @@ class SeveralStores:
     _look_at: dict[int, float] = field(factory=dict, init=False)
     """When a queue that had no work is looked at again, although there is work elsewhere."""
     _interrupted: bool = field(default=False, init=False)
+    _looks: bool = field(default=False, init=False)
+    """Whether the worker looks for work now."""
 
     def __attrs_post_init__(self) -> None:
-        self._feeders = [_Feeder(source, self._changed, self.backoff, self.inside) for source in self.sources]
+        common = self._changed, lambda: self._looks, self.backoff, self.inside
+        self._feeders = [_Feeder(source, *common) for source in self.sources]
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Claimed:
         with self._changed:
-            found = self._collect() or self._look(consumer, limit) or self._wait(consumer, limit, wait_ms)
-            if (found or self._interrupted) and any(feeder.waits for feeder in self._feeders):
-                found = [*found, *self._recall()]
-            self._interrupted = False
+            self._looks = True
+            try:
+                found = self._collect() or self._look(consumer, limit) or self._wait(consumer, limit, wait_ms)
+                if (found or self._interrupted) and any(feeder.waits for feeder in self._feeders):
+                    found = [*found, *self._recall()]
+            finally:
+                self._interrupted = self._looks = False
             return found
 
     def interrupt(self) -> None:
@@ -320,7 +342,8 @@ class SeveralStores:
             feeder, asked = turn
             looked.update(queue.number for queue in asked)
             feeder.ask(consumer, limit, 0, asked)
-            self._changed.wait_for(lambda: not feeder.pending, _PATIENCE)  # noqa: B023 - it is called in this round
+            patience = _PATIENCE_WITH_LATE if feeder.was_late else _PATIENCE
+            self._changed.wait_for(lambda: not feeder.pending or self._interrupted, patience)  # noqa: B023 - called here
             if found := self._collect():
                 return found
         return ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from pyxqueue import current_task
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
+from pyxqueue.ids import new_id
 from pyxqueue.model.message import Delivery, Settlement, StartStatus, TaskStatus
 from pyxqueue.protocols import Broker
 from pyxqueue.worker.claiming import Claimer
@@ -205,6 +207,79 @@ def test_a_store_that_does_not_reply(mail: Bench, images: Bench) -> None:
             until(ended(images, f"two{number}"), "the other queue is served")
         reply.set()
         until(ended(mail, "one"), "both are served")
+
+
+def test_what_comes_late_is_given_back(mail: Bench, images: Bench) -> None:
+    """Messages that a slow store hands out while a task of another one runs do not wait for its end: nobody would
+    extend their leases."""
+    reply, go = threading.Event(), threading.Event()
+
+    class Slow(Changed):
+        def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+            reply.wait()
+            return super().claim(consumer, limit, wait_ms)
+
+    def hold() -> None:
+        reply.set()
+        go.wait()
+
+    slow = Slow(mail.broker)
+    mail.task(len)
+    images.task(hold)
+    mail.put("len", [], task_id="late")
+    images.put("hold", task_id="long")
+
+    with running(worker_of(mail, images, brokers=[slow])):
+        until(lambda: slow.claims and mail.broker.depth().ready == 1, "it is ready again, while the other task runs")
+        assert not ended(images, "long")()
+        go.set()
+        until(ended(mail, "late"), "it is claimed again")
+
+    assert mail.broker.show(["late"])[0].message.deferrals == 0  # type: ignore[union-attr] # it is there, and readable
+
+
+def test_more_than_there_are_slots(mail: Bench, images: Bench) -> None:
+    """Two stores were asked at the same time for as many as there was room for: what is too much is given back."""
+    worker = worker_of(mail, images)
+    worker._jobs.slots._free[1:] = []
+    for bench in (mail, images):
+        bench.task(len)
+        bench.put("len", [], task_id="one")
+    claims = worker._claimer.claims
+    assert isinstance(claims, SeveralStores)
+    batches = [*claims.claim("me", 1, 0), *claims.claim("me", 1, 0)]
+
+    jobs, _ = worker._claimer._noted(batches)
+
+    assert [job.delivery.message.id for job in jobs] == ["one"]
+    assert [bench.broker.depth().ready for bench in (mail, images)] == [0, 1]
+    claims.close()
+
+
+def test_a_slow_store_is_waited_for_when_it_had_work(mail: Bench, images: Bench) -> None:
+    """Or all that it hands out would come late while another store has work."""
+    busy = threading.Event()
+
+    class Slow(Changed):
+        def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+            time.sleep(0.3)
+            busy.wait(0.5)  # a task runs, if the worker does not wait for this reply
+            return super().claim(consumer, limit, wait_ms)
+
+    def work() -> None:
+        busy.set()
+        time.sleep(0.05)
+        busy.clear()
+        if not ended(mail, "late")():
+            images.put("work", task_id=new_id())
+
+    mail.task(len)
+    images.task(work)
+    mail.put("len", [], task_id="late")
+    images.put("work")
+
+    with running(worker_of(mail, images, brokers=[Slow(mail.broker)])):
+        until(ended(mail, "late"), "it has run although the other queue always has work")
 
 
 def test_what_cannot_be_settled_holds_up_no_other_queue(mail: Bench, images: Bench) -> None:
