@@ -51,7 +51,8 @@ class Bound(Struct, frozen=True, eq=False):
         try:
             pause, batch = next(tries)
             while True:
-                time.sleep(pause)
+                if pause:
+                    time.sleep(pause)
                 pause, batch = tries.send(keeper.enqueue_within(batch, terms, self.max_length))
         except StopIteration as end:
             placed: list[Placed] = end.value
@@ -63,7 +64,8 @@ class Bound(Struct, frozen=True, eq=False):
         try:
             pause, batch = next(tries)
             while True:
-                await asyncio.sleep(pause)
+                if pause:
+                    await asyncio.sleep(pause)
                 if isinstance(producer, AsyncHasMaxLength):
                     found = await producer.enqueue_within(batch, terms, self.max_length)
                 else:

@@ -21,6 +21,7 @@ from . import expiring, locking, resuming, upkeep
 from .claiming import deliveries_of, lend
 from .flowing import Flows
 from .group import Group, Packed, packed
+from .lengths import Lengths
 from .limits import RAISED, SQLiteLimits
 from .polling import sleep
 from .presence import present
@@ -62,6 +63,7 @@ class SQLiteBroker:
         self.limits = SQLiteLimits(queue)
         self._is_raised = False
         """Whether a number was raised, and not all were admitted for whom there is room."""
+        self._lengths = Lengths(queue)
         self._seen = 0
         """No row with a smaller number is a new task: what a look has seen is not looked at again."""
         self._turn = Turn()
@@ -84,8 +86,7 @@ class SQLiteBroker:
     def enqueue_within(self, messages: Sequence[Message], terms: LockTerms, max_length: int) -> TakenIn:
         placed: list[Placed] = []
         for batch in in_prepared_steps(messages, message_size, self._packed):
-            with self._queue.write(join=True, takes_in=True) as groups:
-                found = locking.place_within(groups.copies(), batch, terms, max_length)
+            found = self._lengths.place(batch, terms, max_length)
             placed += found.placed
             if found.length:
                 return TakenIn(placed, found.length)

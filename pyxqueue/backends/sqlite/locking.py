@@ -1,4 +1,4 @@
-"""Locks (L7), a row for each lock that is held; and new tasks within a bound (B15).
+"""Locks (L7): a row for each lock that is held.
 
 The bit `LOCKED` of a task's `raw` says that it has a lock that is given back when it ends. A task without a lock costs
 nothing.
@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from ...model.locks import Lock, LockKind, LockTerms, Placed, Placement, is_held_until_start, lock_of
 from ...model.message import Message, Unreadable, evolve
 from ...model.priorities import class_of
-from ...protocols import TakenIn
-from .group import CHUNK, Group, Packed, bits_of, length_of
+from .group import CHUNK, Group, Packed, bits_of
 from .rows import Row, fields_of, is_id, is_number, padded, read_message
 from .schema import DELAYED, GATED, INLINE, LOCKED, SHARED
 
@@ -105,18 +104,6 @@ def place(
         placed.append(done)
         room -= done.placement is Placement.NEW
     return placed
-
-
-def place_within(groups: Sequence[Group], messages: Sequence[Packed], terms: LockTerms, max_length: int) -> TakenIn:
-    """`place` while no group has more than `max_length` tasks that have not ended (B15)."""
-    length = max(length_of(group, max_length) for group in groups)
-    room = max_length - length
-    is_plain = len(groups) == 1 and not any(message.lock for message, _ in messages)
-    if is_plain and len(messages) <= room and groups[0].add_unknown(messages):
-        return TakenIn([Placed(Placement.NEW, message.id) for message, _ in messages])  # as nearly always
-    placed = place(groups, messages, terms, room)
-    new = sum(one.placement is Placement.NEW for one in placed)
-    return TakenIn(placed, length + new if len(placed) < len(messages) else 0)
 
 
 def _place(  # noqa: PLR0917 - what is known of the batch so far
