@@ -10,6 +10,7 @@ _LUA = "pyxqueue/backends/redis/lua"
 _REDIS = "pyxqueue/backends/redis"
 _KIT = ("tests/contract/test_redis.py", "-k", "TestRealServers and valkey")
 """All laws, on one server."""
+_BOUND = ("tests/contract/test_redis.py", "-k", "TestRealServers and valkey and b15")
 
 
 @frozen
@@ -267,5 +268,29 @@ FAULTS = [
         'if kind == "sunsubscribe" and message["channel"].decode() in self._channels:',
         "if False:",
         ["tests/topologies/test_shards.py", "-k", "valkey"],
+    ),
+    Fault(
+        "bound-counts-once",
+        "A batch of calls makes a queue with `max_length` longer than that.",
+        f"{_LUA}/enqueue_ready_within.lua",
+        "    length = length + 1\n",
+        "",
+        _BOUND,
+    ),
+    Fault(
+        "bound-blind-to-classes",
+        "Urgent tasks of other programs do not count for `max_length`.",
+        f"{_LUA}/enqueue_ready_within.lua",
+        "(found[2] or '') ~= ARGV[2]",
+        "false",
+        _BOUND,
+    ),
+    Fault(
+        "bound-from-tickets-of-then",
+        "On SQLite, tasks that others enqueue after a count do not count for `max_length`.",
+        "pyxqueue/backends/sqlite/lengths.py",
+        " + last - count.ticket",
+        "",
+        ["tests/sqlite/test_lengths.py"],
     ),
 ]

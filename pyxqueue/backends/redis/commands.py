@@ -139,6 +139,32 @@ def enqueue(stream_key: str, groups: Groups, messages: Sequence[Message]) -> Com
     return Command("enqueue_ready", keys, args, _enqueued)
 
 
+def enqueue_within(stream_key: str, groups: Groups, messages: Sequence[Message], max_length: int) -> Command[TakenIn]:
+    """`enqueue` within a bound, for what `are_usual` accepts. It may stop short, where Redis refuses a message."""
+    (group,) = groups.streams.values()
+    streams = group.new, group.again, group.parked, *(group.streams_of_classes if groups.classes else ())
+    prefix = group.task_prefix
+    args: list[Arg] = [groups.version, _numbers(groups.classes), max_length, len(streams)]
+    for message in messages:
+        fields = _message_fields(message)
+        args += (len(fields), *fields)
+
+    def parse(reply: Any) -> TakenIn:
+        if reply == b"GROUPS":
+            raise StaleGroups("the list of groups has changed")
+        length = -reply.pop() if reply and reply[-1] < 0 else 0
+        placements = (Placement.NEW if number else Placement.KNOWN for number in reply)
+        return TakenIn([Placed(done, one.id) for done, one in zip(placements, messages, strict=False)], length)
+
+    keys = [meta(stream_key), *streams, *(prefix + message.id for message in messages)]
+    return Command("enqueue_ready_within", keys, args, parse)
+
+
+def are_usual(groups: Groups, messages: Sequence[Message]) -> bool:
+    """Whether messages are ready at once, without a lock, and go into one group only."""
+    return len(groups.streams) == 1 and not any(message.lock or _is_special(message) for message in messages)
+
+
 def _is_special(message: Message) -> bool:
     """Whether it needs more than `enqueue_ready` does."""
     expires = message.lifetime_ms > 0 or message.expires_ms

@@ -6,7 +6,7 @@ the holder first, and then asks again: another program may have removed the task
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ...batching import batches
 from ...model.locks import LockKind, LockTerms, Placed, Placement, lock_of
@@ -14,6 +14,8 @@ from ...model.message import Message
 from ...model.wire import message_size
 from ...protocols import TakenIn
 from . import commands
+from .commands import Command
+from .reading import Groups
 from .registration import Registration, stored
 from .steps import Steps
 
@@ -42,7 +44,7 @@ def enqueue_within(
 def _enqueue(
     registration: Registration, messages: Sequence[Message], terms: LockTerms, max_length: int | None
 ) -> Steps[TakenIn]:
-    first, length = yield from _call(registration, messages, terms, {}, max_length)
+    first, length = yield from _first(registration, messages, terms, max_length)
     found = list(first)
     seen: dict[int, str] = {}
     for _ in range(_CHECKS):
@@ -64,6 +66,27 @@ def _enqueue(
     return TakenIn(found, length)
 
 
+def _first(
+    registration: Registration, messages: Sequence[Message], terms: LockTerms, max_length: int | None
+) -> Steps[TakenIn]:
+    """Usual messages within a bound have a script of their own, which is much shorter. It stops where Redis refuses
+    one."""
+    if max_length is None:
+        return (yield from _call(registration, messages, terms, {}, None))
+
+    def build(groups: Groups) -> Command[TakenIn]:
+        if commands.are_usual(registration.few(groups), messages):
+            return commands.enqueue_within(stream_key, groups, messages, max_length)
+        return commands.enqueue_unique(stream_key, groups, messages, terms, {}, max_length)
+
+    stream_key = registration.options.stream_key
+    found = yield from stored(registration, build, (one.id for one in messages), _ids_of)
+    if found.length or len(found.placed) == len(messages):
+        return found
+    rest = yield from _call(registration, messages[len(found.placed) :], terms, {}, max_length)
+    return TakenIn([*found.placed, *rest.placed], rest.length)
+
+
 def _is_checked(message: Message, terms: LockTerms) -> bool:
     """Whether a conflict is looked at again. A window ends by time; a debounced call comes again under the id of the
     holder."""
@@ -83,8 +106,12 @@ def _call(
         registration,
         lambda groups: commands.enqueue_unique(stream_key, registration.few(groups), messages, terms, seen, max_length),
         (one.id for one in messages),
-        lambda found: (one.id for one in found.placed),
+        _ids_of,
     )
+
+
+def _ids_of(found: TakenIn) -> Iterator[str]:
+    return (one.id for one in found.placed)
 
 
 def lock_holders(registration: Registration, names: Sequence[str]) -> Steps[list[str]]:

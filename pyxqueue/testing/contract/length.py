@@ -56,6 +56,9 @@ class LengthLaws(Contract):
         B15.same(seen, (new("a", "b", "c"), True), "the answer to five where three fit")
         B15.same(backend.show(["d", "e"]), [None, None], "what is shown of those without room")
         self._full(backend, 3, "after a batch")
+        seen = within(backend, 5, [s.job(task_id, delay_ms=PERIOD) for task_id in "fgh"])
+        B15.same(seen, (new("f", "g"), True), "the answer to three delayed ones where two fit")
+        self._full(backend, 5, "after a batch of delayed ones")
         s.claims(backend, B15, ["a", "b", "c"], "what could be claimed")
 
     @needs(HasMaxLength)
@@ -169,11 +172,14 @@ class LengthLaws(Contract):
     @needs(HasMaxLength)
     def test_b15_another_handle_counts_all(self, harness: Harness) -> None:
         """A priority class that came into use elsewhere, after this handle had looked, counts too."""
-        backend = harness.open()
-        within(backend, 9, [s.job("a")])
+        handles = harness.open(), harness.open()
+        for handle in handles:
+            within(handle, 9, [s.job("a")])
         harness.open().enqueue([s.job("urgent", priority=60), s.job("late", priority=-60)])
-        B15.same(within(backend, 3, [s.job("b")]), ([], True), "the answer with two of other classes")
-        B15.same(within(backend, 4, [s.job("b")]), (new("b"), False), "the answer with room for one")
+        messages = s.job("b"), s.job("c", delay_ms=PERIOD)
+        for number, (handle, more) in enumerate(zip(handles, messages, strict=True), 3):
+            B15.same(within(handle, number, [more]), ([], True), "the answer with two of other classes")
+            B15.same(within(handle, number + 1, [more]), (new(more.id), False), "the answer with room for one")
 
     @needs(HasMaxLength)
     def test_b15_nothing_else_is_refused_or_removed(self, harness: Harness) -> None:
