@@ -1,7 +1,10 @@
-"""Failed tasks beyond the limits of a queue are deleted by its supervisors."""
+"""Failed tasks: one runs again with other arguments, and those beyond the limits are deleted by the supervisors."""
 
 from __future__ import annotations
 
+import pytest
+
+from pyxqueue import TaskError
 from pyxqueue.model.message import Message, TaskInfo, TaskStatus
 from tests.support.until import until
 
@@ -11,6 +14,25 @@ from .conftest import StartTree, on_every_store
 
 def depth_of_failed(app: App) -> int:
     return app.queue.stores.backend.depth().failed
+
+
+@on_every_store
+def test_a_failed_task_runs_with_other_arguments(site: Site, app: App, start_tree: StartTree) -> None:
+    """A worker runs it, once for the same edit twice; the old task is gone."""
+    start_tree("-p", "1")
+    failed = app["work"]("no number", 7)
+    with pytest.raises(TaskError):
+        failed.get(20)
+    before = app.queue.stores.backend.show([failed.task_id])[0]
+    assert before is not None
+
+    handle = app.queue.admin.edit(failed.task_id, args=[0, 8])
+    app.queue.stores.backend.adopt([before])  # as if the program had died before it deleted the old one
+    again = app.queue.admin.edit(failed.task_id, args=[0, 8])
+
+    assert handle.get(20) == again.get(20) == 8
+    assert depth_of_failed(app) == 0
+    assert len(site.of("start", handle.task_id)) == 1
 
 
 @on_every_store
