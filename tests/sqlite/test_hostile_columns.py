@@ -16,9 +16,10 @@ from pyxqueue.backends.sqlite.driver import Driver, DriverError, apsw, standard
 from pyxqueue.backends.sqlite.schema import INLINE
 from pyxqueue.cli import main
 from pyxqueue.errors import PyxqueueError
+from pyxqueue.model.failed import FailedLimits
 from pyxqueue.model.message import Done, Extension, Fail, Message, Progress, Settlement, TaskStatus, Verdict
 from pyxqueue.model.presence import Announcement, OrderKind, Process
-from pyxqueue.protocols import Backend, HasPresence
+from pyxqueue.protocols import Backend, DropsFailed, HasPresence
 from pyxqueue.testing import drain
 from tests.support.tasks import task_of
 
@@ -162,7 +163,9 @@ def tend(queue: TaskQueue, ids: list[str]) -> None:
     assert isinstance(backend, HasPresence)
     backend.announce("s", 60_000, "{}")
     backend.leave("t")
+    assert isinstance(backend, DropsFailed)
     for action in (
+        lambda: backend.drop_failed(FailedLimits(0, 0), 3),
         lambda: backend.release("w", []), lambda: backend.cancel(ids), lambda: backend.requeue(ids),
         lambda: backend.forget(ids), lambda: backend.delete(ids[:2]),
     ):  # fmt: skip

@@ -16,7 +16,8 @@ from pyxqueue.backends.sqlite.driver import best
 from pyxqueue.backends.sqlite.schema import INLINE
 from pyxqueue.clock import FakeClock
 from pyxqueue.errors import SerializationError
-from pyxqueue.model.message import Done, Message, Retry, Settlement, TaskStatus, Unreadable
+from pyxqueue.model.failed import FailedLimits
+from pyxqueue.model.message import Done, Message, Retry, Settlement, TaskInfo, TaskStatus, Unreadable
 from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.testing import drain
 
@@ -109,6 +110,21 @@ def test_the_bytes_of_another_task_are_not_run_once_more(open_store: Open, file:
     write(file, "UPDATE task SET fields = (SELECT fields FROM task LIMIT 1)")
 
     assert failed_reasons(backend) == {"copy": "its bytes are those of another task, a"}
+
+
+@pytest.mark.parametrize("table", ["task", "body"])
+@pytest.mark.parametrize("body", BAD_BODIES, ids=repr)
+def test_a_bad_body_is_dropped(open_store: Open, file: Path, body: object, table: str) -> None:
+    """A failed task beyond a limit goes with whatever its message is, and without a name."""
+    backend = open_store(driver=best())
+    failed = Message("a", "kit.job", b"x" if table == "task" else LONGER)
+    backend.adopt([TaskInfo("a", TaskStatus.FAILURE, failed, reason="no")])
+    write(file, f"UPDATE {table} SET fields = ?", body)
+
+    (dropped,) = backend.drop_failed(FailedLimits(keep=0), 10)
+
+    assert (dropped.id, dropped.name) == ("a", "")
+    assert backend.tasks()[0] == []
 
 
 @pytest.mark.parametrize("value", [b"a", b"\xff", "", "\xe9", "x" * 65])

@@ -258,6 +258,7 @@ def a_queue_is_administered() -> None:
     assert_type(queue.admin.failed(limit=10), TaskPage)
     assert_type(queue.admin.retry(["a", b"b"]), BatchResult)
     assert_type(queue.admin.retry(all_failed=True), BatchResult)
+    assert_type(queue.admin.edit("a", args=[1], kwargs={"b": 2}, name="shop.pay", priority=5), AsyncResult[Any])
     assert_type(queue.admin.cancel("a", force=True), BatchResult)
     assert_type(queue.admin.delete(["a"]), BatchResult)
     assert_type(queue.admin.purge(waiting=True, failed=True, history=True), int)
