@@ -190,6 +190,19 @@ async def enqueued(job: Task[[], str]) -> AsyncResult[str]:
     return await job.aenqueue()
 
 
+def test_a_program_that_starts_while_a_node_is_away(stream_key: str) -> None:
+    """It uses queues on the others, in threads and in asyncio."""
+    with cluster(KIND, args=("--cluster-require-full-coverage", "no")) as nodes:
+        away, stays = nodes.masters[:2]  # redis-py would ask the first one for a table of commands
+        name = name_on(nodes, stays, stream_key)
+        away.kill()
+        with closing(TaskQueue(nodes.url, name)) as queue:
+            job = queue.task(name="job")(lambda: "done")
+            handles = [asyncio.run(enqueued(job)), job()]
+            drain(queue)
+            assert [handle.get(10) for handle in handles] == ["done", "done"]
+
+
 CLUSTER = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
 
 

@@ -15,7 +15,7 @@ from attrs import define, field
 from redis.client import PubSub, Redis
 from redis.cluster import PRIMARY, ClusterNode, RedisCluster
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, TryAgainError
+from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, SlotNotCoveredError, TryAgainError
 
 from .scripts import for_cluster
 from .topology import Cluster
@@ -119,7 +119,7 @@ class ClusterClient(RedisCluster):
         return found
 
     def command(self, **_options: Any) -> dict[str, Any]:
-        """No table of commands. redis-py asks one node for it, and could not connect while that is away."""
+        """No table of all commands: redis-py asks one node for it, and could not connect while that is away."""
         return {}
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -128,6 +128,8 @@ class ClusterClient(RedisCluster):
     def pubsub_near(self, key: str) -> PubSub:
         """What listens on the node that has this key. (redis-py's `ClusterPubSub` has no socket to wait on.)"""
         node = self.get_node_from_key(key)  # type: ignore[no-untyped-call] # of redis-py
+        if node is None:
+            raise SlotNotCoveredError(f"no node has the slot of {key}")
         found: PubSub = self.get_redis_connection(node).pubsub()
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import redis.asyncio
 from redis.asyncio import connection as asynchronous
@@ -120,12 +120,23 @@ class _Watched(_Single):
             await sentinel.aclose(close_connection_pool=True)
 
 
+class _NoTable:
+    """Instead of the table of all commands. redis-py asks one node for it, and could not connect while it is away."""
+
+    async def initialize(self, _node: object) -> None:
+        pass
+
+    async def get_keys(self, *_args: object) -> None:
+        return None
+
+
 class _Cluster(RedisCluster):
     """A client of a cluster that knows where the keys of a command are."""
 
     def __init__(self, place: Cluster, settings: dict[str, Any]) -> None:
         nodes = [ClusterNode(host, port) for host, port in place.nodes]
         super().__init__(startup_nodes=nodes, **settings)
+        self.commands_parser = cast(Any, _NoTable())
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
