@@ -94,15 +94,17 @@ def double(value: int) -> int:
 
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_what_returned_is_on_the_replica(kind: ServerKind) -> None:
-    """However it was called: the replica is promoted as soon as all calls have returned, and has their tasks."""
+    """However it was called, with a bound and without: the replica is promoted as soon as all calls have returned, and
+    has their tasks."""
+    ways = {f"{how.replace(' ', '-')}-{bound}": (CALLS[how], bound) for how in CALLS for bound in (None, 100)}
     with replicated(kind) as (master, replica):
-        for how, call in CALLS.items():
-            with closing(TaskQueue(f"{master.url}?durability=replica", how.replace(" ", "-"))) as queue:
+        for name, (call, bound) in ways.items():
+            with closing(TaskQueue(f"{master.url}?durability=replica", name, max_length=bound)) as queue:
                 call(job_of(queue))
         master.kill()
         ask(replica, "REPLICAOF", "NO", "ONE")
-        for how in CALLS:
-            with closing(TaskQueue(replica.url, how.replace(" ", "-"))) as promoted:
+        for name in ways:
+            with closing(TaskQueue(replica.url, name)) as promoted:
                 job_of(promoted)
                 drain(promoted)
 
