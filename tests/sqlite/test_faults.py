@@ -147,6 +147,18 @@ def test_a_locked_file_is_waited_for_up_to_the_limit(open_store: Open, driver: D
     assert backend.enqueue(jobs("b")) == [True]
 
 
+@pytest.mark.parametrize("wal", [False, True], ids=["rollback", "wal"])
+def test_a_locked_file_cannot_be_looked_at(open_store: Open, driver: Driver, file: Path, wal: bool) -> None:
+    """What `pyxqueue info` and `doctor` show of the file waits for the lock too, also where that is the first call."""
+    open_store(driver=driver, wal=wal).enqueue(jobs("a"))
+    backend = open_store(driver=driver, wal=wal, busy_limit=0.05)
+    lock = ["PRAGMA locking_mode = EXCLUSIVE"] if wal else []
+    for look in (backend.about, lambda: list(backend.diagnose())):
+        with locked(file, *lock, "BEGIN EXCLUSIVE"), pytest.raises(BrokerUnavailableError, match="locked"):
+            look()
+    assert backend.about()["journal"].startswith("WAL" if wal else "rollback")
+
+
 def test_a_reader_that_stays_keeps_a_write_from_its_end(open_store: Open, driver: Driver, file: Path) -> None:
     """A write that cannot be finished is undone, says so, and the next one works once the reader has gone."""
     backend = open_store(driver=driver, busy_limit=0.05)

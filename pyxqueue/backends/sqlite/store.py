@@ -280,8 +280,10 @@ class Store:
 
     def about(self) -> Opened:
         """An open connection's facts: where the file is and how its journal is kept."""
-        opened, epoch = self._take()
-        self._give_back(opened, keep=epoch == self._epoch)
+        transaction = self.read()  # which has patience with a lock
+        with transaction:
+            opened = transaction.opened
+        assert opened is not None
         return opened
 
     # News
