@@ -6,7 +6,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
+import hiredis
 import pytest
 from redis import Redis
 from redis.connection import Connection
@@ -14,8 +17,10 @@ from redis.credentials import UsernamePasswordCredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import ConnectionConfig, direct
 from pyxqueue.backends.redis.direct import DirectClient
+from pyxqueue.testing import drain
 
 
 @pytest.fixture
@@ -140,3 +145,37 @@ def test_a_login_that_is_renewed_meanwhile_is_left_to_redis_py(redis_url: str) -
     assert DirectClient.serves(given)
     renewed = Redis(credential_provider=UsernamePasswordCredentialProvider("default", "x"))
     assert not DirectClient.serves(renewed)
+
+
+def test_no_number_is_packed(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """hiredis does not survive a signal handler that raises while it packs an int, such as a time limit or Ctrl-C."""
+    # Given
+    numbers: list[tuple[Any, ...]] = []
+
+    def pack(words: tuple[Any, ...]) -> bytes:
+        if any(type(word) is int for word in words) and words[0] not in {b"SELECT", b"HSCAN"}:  # redis-py writes these
+            numbers.append(words)
+        packed: bytes = hiredis.pack_command(words)
+        return packed
+
+    monkeypatch.setattr(direct, "pack_command", pack)
+    monkeypatch.setattr("redis.connection.hiredis", SimpleNamespace(**vars(hiredis) | {"pack_command": pack}))
+    queue = TaskQueue(redis_url, stream_key)
+
+    @queue.task(name="add")
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    # When
+    first = add(1, 2)
+    later = add.with_options(delay=60)(3, 4)
+    many = add.map([(number, number) for number in range(30)])
+    drain(queue)
+    results = [handle.get(20) for handle in (first, *many)]
+    queue.admin.info()
+    shown = queue.admin.tasks()
+    later.cancel()
+    queue.close()
+    # Then
+    assert (results, len(shown.tasks)) == ([3, *range(0, 60, 2)], 32)
+    assert numbers == []

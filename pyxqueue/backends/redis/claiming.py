@@ -18,7 +18,7 @@ from ...model.message import Delivery, Message, evolve
 from ...model.turns import BY_AGE, Turn, take_first
 from ...model.turns import Lines as TwoLines
 from . import commands
-from .connect import Client
+from .connect import Client, as_text
 from .faults import StaleGroups
 from .keys import CLASS, LINES, GroupKeys, lines_of
 from .reading import entry_fence
@@ -47,7 +47,7 @@ class Reader:
     def read(self, args: Sequence[str | int]) -> Any:
         client = self._client or self._open()
         try:
-            return client.execute_command(*args)
+            return client.execute_command(*as_text(args))
         except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
             ours = self._session.fault(error)
         raise ours  # as in `Session.execute`

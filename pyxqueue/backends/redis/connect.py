@@ -252,6 +252,12 @@ def _asked_our_way(manager: Sentinel, ours: dict[str, Any]) -> Sentinel:
     return Sentinels(clients, manager.min_other_sentinels, forced_host(manager))
 
 
+def as_text(words: Sequence[Any]) -> list[Any]:
+    """The words of a command, with its numbers as text. A signal handler that raises while hiredis packs an `int`, as
+    for a time limit or Ctrl-C, ends the process with SIGSEGV (hiredis 3.5). redis.asyncio packs without hiredis."""
+    return [str(word) if type(word) is int else word for word in words]
+
+
 def execute_together(client: Client, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
     """Run commands about a key on one connection, all of them again if it breaks. Returns their replies, among them
     errors."""

@@ -11,7 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...errors import BrokerError, PyxqueueError
 from .cluster import ClusterClient
-from .connect import Client, ConnectionConfig, execute_together, master_of
+from .connect import Client, ConnectionConfig, as_text, execute_together, master_of
 from .faults import has_died, is_of_connections, translate
 from .sharing import Link, join, leave
 from .steps import Execute, Sleep, Steps, Together
@@ -79,26 +79,27 @@ class Session:
 
         `seconds`: what the caller has left, which is about how long to wait for the reply; None for as long as usual.
         """
-        patience = REPLY_TIMEOUT
+        words, patience = as_text(args), REPLY_TIMEOUT
         if seconds is not None:
             patience = next((one for one in _PATIENCES if seconds <= one), REPLY_TIMEOUT)
         try:
-            return self.link.client(patience).execute_command(*args)
+            return self.link.client(patience).execute_command(*words)
         except NoScriptError:
             raise
         except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
             failed = error
-        return self._again(failed, lambda: self.link.client(patience).execute_command(*args))
+        return self._again(failed, lambda: self.link.client(patience).execute_command(*words))
 
     def execute_together(self, request: Together) -> list[Any]:
         """`execute` for several commands on one connection; all of them are repeated."""
+        commands = [as_text(command) for command in request.commands]
         try:
-            return first_of(execute_together(self.client, request.key, request.commands))
+            return first_of(execute_together(self.client, request.key, commands))
         except NoScriptError:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             failed = error
-        return self._again(failed, lambda: first_of(execute_together(self.client, request.key, request.commands)))
+        return self._again(failed, lambda: first_of(execute_together(self.client, request.key, commands)))
 
     def _again(self, failed: Exception, action: Callable[[], T]) -> T:
         """Do once more what failed because its connection had died. Raises our error for any other."""
@@ -121,7 +122,7 @@ class Session:
         client = self.client
         if not isinstance(client, ClusterClient):
             return self.execute(*args)
-        return self.guard(lambda: client.execute_near(key, *args))
+        return self.guard(lambda: client.execute_near(key, *as_text(args)))
 
     def guard(self, action: Callable[[], T]) -> T:
         """Call the driver, and raise our errors instead of its own."""
