@@ -35,6 +35,8 @@ End: TypeAlias = Record | Exception
 
 PATIENCE = 30.0
 """For how many seconds a wait continues while the store cannot be reached."""
+_ANSWERED = 20.0
+"""Seconds after which a request that then fails has had an answer meanwhile: without one, it fails within ten."""
 _OUTAGE_PAUSE = 0.5
 _SLICE = 1_000
 _SILENCE = 3_000
@@ -169,13 +171,15 @@ class Limit(Struct):
             )
         return ResultTimeoutError(f"{self.what} ended within {self.timeout:g} s{more}")
 
-    def retry_pause(self, error: BrokerUnavailableError) -> float:
-        """Return the seconds until the next request to a store that cannot be reached.
+    def retry_pause(self, error: BrokerUnavailableError, began: float) -> float:
+        """Return the seconds until the next request to a store that cannot be reached. `began`: when the failed one
+        did.
 
         Raises `error` if that has lasted too long; after the caller's deadline, raises `ResultTimeoutError`.
         """
         now = time.monotonic()
-        self.since = now if self.since is None else self.since
+        if self.since is None or now - began > _ANSWERED:
+            self.since = now
         if self.timeout and self.over:  # the caller asked for a limit: report an unreachable store as a timeout
             raise self.timeout_error(f", or the store could not report it: {error}") from error
         if self.over or now - self.since >= PATIENCE:
@@ -194,13 +198,14 @@ def run(steps: Steps[T], limit: Limit | None = None) -> T:
         while True:
             request = steps.send(reply)
             while True:
+                began = time.monotonic()
                 try:
                     reply = request.ask()
                     break
                 except BrokerUnavailableError as error:
                     if limit is None:
                         raise
-                    time.sleep(limit.retry_pause(error))
+                    time.sleep(limit.retry_pause(error, began))
             if limit is not None:
                 limit.since = None
     except StopIteration as end:
@@ -218,13 +223,14 @@ async def arun(steps: Steps[T], limit: Limit | None = None) -> T:
         while True:
             request = steps.send(reply)
             while True:
+                began = time.monotonic()
                 try:
                     reply = await request.aask()
                     break
                 except BrokerUnavailableError as error:
                     if limit is None:
                         raise
-                    await asyncio.sleep(limit.retry_pause(error))
+                    await asyncio.sleep(limit.retry_pause(error, began))
             if limit is not None:
                 limit.since = None
     except StopIteration as end:

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pyxqueue import AsyncResult, BrokerUnavailableError, TaskQueue, agather, gather
-from pyxqueue.client.waiting import Limit
+from pyxqueue.client.waiting import Limit, Steps, arun, run
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server
 from tests.conftest import kinds_to_test
@@ -64,9 +65,9 @@ def test_a_wait_without_a_limit_outlives_an_outage(
         asked.set()
         return next_look(self, slice_ms)
 
-    def put_up_with(self: Limit, error: BrokerUnavailableError) -> float:
+    def put_up_with(self: Limit, error: BrokerUnavailableError, began: float) -> float:
         borne.set()
-        return retry_pause(self, error)
+        return retry_pause(self, error, began)
 
     monkeypatch.setattr(Limit, "next_look", look)
     monkeypatch.setattr(Limit, "retry_pause", put_up_with)
@@ -92,3 +93,42 @@ def test_a_wait_ends_when_the_store_stays_away(server: Server, monkeypatch: pyte
         for wait in WAITS[:2]:
             with pytest.raises(BrokerUnavailableError):
                 wait(handle)
+
+
+class Failing:
+    """A request to a store that fails after so many seconds, each time it is sent, and then is answered."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
+        self._seconds, self._now = list(seconds), 1_000.0
+        clock = SimpleNamespace(monotonic=lambda: self._now, sleep=lambda _: None)
+        monkeypatch.setattr("pyxqueue.client.waiting.time", clock)
+        monkeypatch.setattr("pyxqueue.client.waiting._OUTAGE_PAUSE", 0.0)
+
+    def ask(self) -> str:
+        if not self._seconds:
+            return "answer"
+        self._now += self._seconds.pop(0)
+        raise BrokerUnavailableError("down")
+
+    async def aask(self) -> str:
+        return self.ask()
+
+    def send(self, *, in_asyncio: bool) -> str:
+        def steps() -> Steps[str]:
+            return (yield self)  # type: ignore[no-any-return] # a reply may be anything
+
+        limit = Limit("", None, None, None, False, False)
+        return asyncio.run(arun(steps(), limit)) if in_asyncio else run(steps(), limit)
+
+
+@pytest.mark.parametrize("in_asyncio", [False, True])
+def test_a_wait_outlives_a_second_outage(monkeypatch: pytest.MonkeyPatch, in_asyncio: bool) -> None:
+    """The time in between, in which the wait itself is the request under way, does not count."""
+    assert Failing(monkeypatch, 5, 5, 65, 5, 5).send(in_asyncio=in_asyncio) == "answer"
+
+
+@pytest.mark.parametrize("in_asyncio", [False, True])
+def test_requests_that_all_fail_are_one_outage(monkeypatch: pytest.MonkeyPatch, in_asyncio: bool) -> None:
+    """However long each of them takes, up to the longest that one can take."""
+    with pytest.raises(BrokerUnavailableError):
+        Failing(monkeypatch, 5, 11, 11, 11).send(in_asyncio=in_asyncio)

@@ -94,9 +94,9 @@ def test_a_wait_without_a_limit_outlives_a_lock(
     handle = queue.task(name="work")(lambda: "done")()
     borne, retry_pause = threading.Event(), Limit.retry_pause
 
-    def put_up_with(self: Limit, error: BrokerUnavailableError) -> float:
+    def put_up_with(self: Limit, error: BrokerUnavailableError, began: float) -> float:
         borne.set()
-        return retry_pause(self, error)
+        return retry_pause(self, error, began)
 
     monkeypatch.setattr(Limit, "retry_pause", put_up_with)
     with ThreadPoolExecutor(1) as threads:
