@@ -381,7 +381,7 @@ class Transaction:
         self._fail(self, error)
 
     def __del__(self) -> None:
-        if self.opened is not None:  # an interrupt came between its begin and its block
+        if getattr(self, "opened", None) is not None:  # an interrupt came before its block, or in `__init__`
             self.fail(GeneratorExit())
 
 
