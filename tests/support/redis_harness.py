@@ -35,7 +35,7 @@ def fake_client() -> fakeredis.FakeRedis:
 class RedisHarness:
     """A fresh queue on the server that a client knows, or in a cluster; when it is closed, its keys are gone."""
 
-    lease = 20_000
+    lease = 60_000
 
     def __init__(self, place: redis.Redis | ConnectionConfig) -> None:
         self.stream_key = f"kit-{uuid.uuid4().hex}"

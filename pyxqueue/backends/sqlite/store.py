@@ -280,7 +280,7 @@ class Store:
 
     def about(self) -> Opened:
         """An open connection's facts: where the file is and how its journal is kept."""
-        transaction = self.read()  # which has patience with a lock
+        transaction = self._transaction("BEGIN")  # which has patience with a lock
         with transaction:
             opened = transaction.opened
         assert opened is not None
