@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis.connection
@@ -35,8 +36,13 @@ end
 class Site:
     """A visitor of a full queue, and what its requests cost."""
 
-    def __init__(self, client: TestClient, server: Redis) -> None:
+    def __init__(self, client: TestClient, server: Redis, backend: Any) -> None:
         self.client, self.server, self.requests = client, server, 0
+        self._backend = backend
+
+    def pass_by(self) -> None:
+        """Let so much time pass that the backend looks again at what it may remember for a while."""
+        self._backend._registration._looked = 0.0
 
     def sent(self) -> int:
         found: int = self.server.info("stats")["total_net_output_bytes"]
@@ -49,7 +55,7 @@ def site() -> Iterator[Site]:
         queue = TaskQueue(server.url, stream_key="mail")
         fill(queue, client)
         app = Dashboard(queue, access=Access.ALL)
-        yield Site(TestClient(app), client)
+        yield Site(TestClient(app), client, queue.stores.backend)
         queue.close()
 
 
@@ -121,6 +127,7 @@ PAGES = {
 def test_a_page_asks_the_store_a_few_times(counted: Site, page: str) -> None:
     """With a million ready tasks, ten thousand finished ones, six hundred workers and arguments of a megabyte."""
     counted.client.get(PAGES[page])  # it connects, and the server learns the scripts
+    counted.pass_by()
     before, counted.requests = counted.sent(), 0
 
     answer = counted.client.get(PAGES[page])

@@ -95,6 +95,7 @@ class Registration:
         found, paused, classes, names = self.session.execute("HMGET", meta(self.options.stream_key), *fields)
         if found is None or read_classes(classes) != known:
             raise StaleGroups("the group is gone, or a priority class is new")
+        self._looked = time.monotonic()
         self.paused_at = read_paused(paused)
         self.names.note(names is not None)
         return read_lease(found)
