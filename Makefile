@@ -8,8 +8,8 @@ VENV ?= .venv
 PINS ?=
 # Handed to the program that a target runs: make test ARGS="-k claim -x"
 ARGS ?=
-# How many tests run at once: one more than two cores, because many wait for a process or a server
-JOBS ?= 3
+# How many tests run at once: more than two cores, because many wait for a process or a server
+JOBS ?= 4
 
 # Container images often set this; each of the many processes of tests would compile the whole package anew.
 unexport PYTHONDONTWRITEBYTECODE
