@@ -12,6 +12,8 @@ from pathlib import Path
 from pyxqueue import BrokerUnavailableError
 from pyxqueue.ids import new_id
 from pyxqueue.model.message import TaskStatus
+from pyxqueue.testing.servers import ServerKind
+from tests.conftest import kinds_to_test
 from tests.processes.app import App, Line, Site, append_lines, now_ms
 from tests.support.left_over import left_over
 from tests.support.until import until
@@ -21,6 +23,12 @@ from .checker import Findings, Stored, check, recoveries
 SEED = "PYXQUEUE_SEED"
 """A variable with the seed of a storm, to replay it."""
 BATCH = 250
+
+
+def oldest() -> ServerKind:
+    """The oldest server that there is for this platform and interpreter."""
+    kinds = kinds_to_test()
+    return "redis62" if "redis62" in kinds else kinds[0]
 
 
 class Log:

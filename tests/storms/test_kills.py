@@ -25,7 +25,7 @@ from tests.processes.conftest import StartTree
 from tests.support.trees import ROOT, Tree, environment
 from tests.support.until import until
 
-from .storm import Storm, storm
+from .storm import Storm, oldest, storm
 
 TREES = 3
 MINUTES = float(os.environ.get("SOAK_MINUTES", "10"))
@@ -135,7 +135,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("kind", [kind for kind in kinds_to_test() if kind == "redis62"])
+@pytest.mark.parametrize("kind", [oldest()])
 def test_kills(site: Site, servers: Servers, kind: ServerKind, start_tree: StartTree) -> None:
     """A strike every 300 ms: most hit a worker, some a tree, and one of them all trees."""
     with storm(evolve(site, url=servers(kind).url, lease=LEASE), seed=7) as one:

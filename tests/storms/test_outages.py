@@ -17,7 +17,7 @@ from tests.processes.conftest import StartTree
 from tests.support.proxy import Proxy
 from tests.support.until import until
 
-from .storm import Storm, storm
+from .storm import Storm, oldest, storm
 
 LEASE = 1
 AWAY = 3.2 * LEASE
@@ -99,7 +99,7 @@ def restarts(storm: Storm, start_tree: StartTree, server: Server, kills: int, ta
 
 def test_restarts(site: Site, start_tree: StartTree) -> None:
     """The server is killed three times; what it has accepted is done, once."""
-    with durable("redis62") as server, storm(evolve(site, url=server.url, lease=30), seed=1) as one:
+    with durable(oldest()) as server, storm(evolve(site, url=server.url, lease=30), seed=1) as one:
         restarts(one, start_tree, server, kills=3, tasks=200)
 
 

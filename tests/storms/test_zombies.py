@@ -14,7 +14,7 @@ from tests.processes.conftest import StartTree
 from tests.support.trees import Tree
 from tests.support.until import until
 
-from .storm import Storm, storm
+from .storm import Storm, oldest, storm
 
 LEASE = 3
 SLOTS = "-p", "2", "-t", "6"
@@ -72,10 +72,10 @@ def rage(storm: Storm, start_tree: StartTree, strikes: int, tasks: int) -> int:
     return refused
 
 
-@pytest.mark.parametrize("store", ["redis62", "sqlite"])
+@pytest.mark.parametrize("store", ["server", "sqlite"])
 def test_zombies(site: Site, servers: Servers, start_tree: StartTree, store: str) -> None:
     """What they bring is refused, and who took their work over ends it."""
-    url = servers("redis62").url if store == "redis62" else f"sqlite:///{site.log}.db"
+    url = servers(oldest()).url if store == "server" else f"sqlite:///{site.log}.db"
     with storm(evolve(site, url=url, lease=LEASE), seed=3) as one:
         assert rage(one, start_tree, strikes=1, tasks=60) >= 6
 

@@ -66,9 +66,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     for authority in ("ca", "stranger"):
         run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={authority}",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
             "-keyout", f"{authority}.key", "-out", f"{authority}.pem")  # fmt: skip
     for name, alternatives in {"here": "DNS:localhost,IP:127.0.0.1,IP:::1", "other": "DNS:elsewhere"}.items():
-        (folder / "names").write_text(f"subjectAltName={alternatives}")
+        lines = f"subjectAltName={alternatives}", "authorityKeyIdentifier=keyid", "subjectKeyIdentifier=hash"
+        (folder / "names").write_text("\n".join(lines))  # all that Python 3.13 wants, which is strict
         run("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", "request")
         run("x509", "-req", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
             "-extfile", "names", "-out", f"{name}.pem")  # fmt: skip
