@@ -129,7 +129,7 @@ def test_what_cannot_be_called_changes_nothing(
         queue.admin.edit(old, **change)
 
     assert [info.id for info in queue.admin.tasks().tasks] == [old]
-    assert queue.admin.info().depth.failed == 1  # type: ignore[union-attr]
+    assert queue.admin.info().depth.failed == 1  # type: ignore[union-attr] # a group has one
 
 
 def test_only_failed_tasks_are_edited(make: Make, backend: MemoryBackend) -> None:
@@ -316,7 +316,7 @@ def test_a_forged_message_is_not_signed(make: Make, backend: MemoryBackend) -> N
     with pytest.raises(SealError):
         queue.admin.edit("forged", args=[4], kwargs={})
 
-    assert queue.admin.info().depth.ready == 0  # type: ignore[union-attr]
+    assert queue.admin.info().depth.ready == 0  # type: ignore[union-attr] # a group has one
 
 
 def test_arguments_that_cannot_be_read_are_replaced(make: Make, backend: MemoryBackend) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -16,7 +15,8 @@ from pyxqueue.backends.redis.wakeups import RedisWakeups
 from pyxqueue.model.message import Defer, Message, Retry, Settlement
 from pyxqueue.protocols import StoreOptions
 from tests.supervisor.test_supervisor import Starter, live, supervise
-from tests.support.until import PATIENCE, until
+from tests.support.hearing import hear
+from tests.support.until import until
 
 AGES = 10**9
 """A lease in ms that ends after every test."""
@@ -24,15 +24,6 @@ AGES = 10**9
 
 def channel_of(stream_key: str) -> str:
     return f"{{{stream_key}}}:cg:delayed"
-
-
-def hear(ears: RedisWakeups) -> int:
-    """The next wake-up."""
-    while True:
-        readable, _, _ = select.select([ears.fileno()], [], [], PATIENCE)
-        assert readable, "no wake-up came"
-        if (ms := ears.read()) >= 0:
-            return ms
 
 
 @pytest.fixture

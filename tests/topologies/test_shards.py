@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import select
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -14,7 +13,6 @@ import redis
 from pyxqueue import BrokerUnavailableError
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, steps
 from pyxqueue.backends.redis.subscribing import Subscription
-from pyxqueue.backends.redis.wakeups import RedisWakeups
 from pyxqueue.model.message import Message, Record
 from pyxqueue.model.presence import OrderKind
 from pyxqueue.protocols import StoreOptions
@@ -22,7 +20,8 @@ from pyxqueue.testing.contract.laws import law
 from pyxqueue.testing.contract.steps import claimed, done, settled
 from pyxqueue.testing.servers import Server
 from tests.conftest import kinds_to_test
-from tests.support.until import PATIENCE, until
+from tests.support.hearing import hear
+from tests.support.until import until
 
 from .conftest import KIND
 from .servers import Nodes, ask, cluster, info
@@ -119,15 +118,6 @@ def test_a_wait_is_told(each: Nodes, stream_key: str, way: str) -> None:
             with waiting(each, backend, way):
                 settled(backend, R2, done(delivery))
             assert bool(heard()) == (other.kind == "redis62")
-
-
-def hear(ears: RedisWakeups) -> int:
-    """The next wake-up."""
-    while True:
-        readable, _, _ = select.select([ears.fileno()], [], [], PATIENCE)
-        assert readable, "no wake-up came"
-        if (ms := ears.read()) >= 0:
-            return ms
 
 
 def test_a_supervisor_is_told(each: Nodes, stream_key: str) -> None:
