@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -26,12 +26,9 @@ from pyxqueue import (
     current_task,
     group,
 )
-from pyxqueue.backends.memory import MemoryBackend, MemoryStore
-from pyxqueue.clock import FakeClock
-from pyxqueue.errors import ArgumentError, BrokerError
+from pyxqueue.errors import ArgumentError
 from pyxqueue.limiting import Concurrency, Rate
-from pyxqueue.protocols import StoreOptions
-from pyxqueue.testing import Fault, FaultyBroker, drain
+from pyxqueue.testing import eager_mode
 
 queue = TaskQueue("memory://", stream_key="flows", eager=True)
 ran: list[Any] = []
@@ -83,9 +80,12 @@ def errors(results: Any) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing has run, and no task of another test waits."""
     ran.clear()
     monkeypatch.setattr("tests.eager.test_flows.broken", True)
+    with eager_mode():
+        yield
 
 
 def test_a_chain_hands_each_result_on() -> None:
@@ -529,28 +529,6 @@ def test_a_lost_reply_is_no_other_flow(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert chain(add.of(1), add.of(1))().get() == 2
     assert calls == [[True], [True]]
-
-
-@pytest.mark.parametrize("fault", [Fault.LOSE_CALL, Fault.LOSE_REPLY])
-def test_a_flow_that_was_stored_in_part_is_enqueued_again(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second call stores the rest, and the handle of the flow is there only then."""
-    monkeypatch.setattr("pyxqueue.client.flows._BATCH", 1)
-    store = MemoryBackend(MemoryStore(FakeClock()), StoreOptions("q", lease_ms=30_000))
-    faulty = TaskQueue(broker=FaultyBroker(store, [None, fault, None, fault], operations={"enqueue"}), stream_key="q")
-    one = faulty.task(name="one")(lambda number=1: number + 1)
-    flow = faulty.flow()
-    last = flow.add(one, flow.add(one, flow.add(one)))
-
-    for _ in range(2):
-        with pytest.raises(BrokerError):
-            flow.enqueue()
-        with pytest.raises(ConfigurationError, match="the flow is not enqueued yet"):
-            flow.result()
-    assert flow.enqueue() is flow.result()
-    drain(faulty)
-    assert (last.get(0), len(flow.result())) == (4, 3)
-    with pytest.raises(ConfigurationError, match="the flow is enqueued already"):
-        flow.enqueue()
 
 
 @pytest.mark.parametrize(

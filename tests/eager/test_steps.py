@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +27,7 @@ from pyxqueue import (
 from pyxqueue.eager.session import EagerSession
 from pyxqueue.model.steps import MAX_STEPS
 from pyxqueue.serializers import Seal
+from pyxqueue.testing import eager_mode
 from pyxqueue.worker import steps as worker_steps
 
 HOUR = 3_600
@@ -37,9 +38,11 @@ body: Callable[..., Any] = print
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> None:
-    """Nothing has run."""
+def fresh() -> Iterator[None]:
+    """Nothing has run, and no task of another test waits."""
     ran.clear()
+    with eager_mode():
+        yield
 
 
 @queue.task(retries=3, backoff=1)
