@@ -95,9 +95,9 @@ def test_panels_have_places_of_their_own() -> None:
     assert all(panel["targets"] for panel in panels)
 
 
-def test_five_alerts_say_what_to_do() -> None:
+def test_six_alerts_say_what_to_do() -> None:
     """Each with a severity; a word in double braces is one of Prometheus."""
-    assert len(rules()) == 5
+    assert len(rules()) == 6
     for rule in rules():
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert rule["annotations"].keys() == {"summary", "description"}

@@ -56,6 +56,11 @@ class Watched:
         return None if self.statistics is None else _rate(self.statistics, ("failure",))
 
     @property
+    def dropped(self) -> int:
+        """How many failed tasks were not kept in the last minutes."""
+        return sum(one.dropped for one in self.statistics.recent) if self.statistics else 0
+
+    @property
     def in_rate(self) -> float | None:
         """How many tasks come a second: as many as end, and by how many the others grow."""
         done = self.done_rate
@@ -101,10 +106,11 @@ def lines(watched: Watched) -> Iterator[tuple[str, str]]:
         places = [("ready", depth.ready), ("in flight", depth.in_flight), ("delayed", depth.delayed)]
         places += [(name, number) for name in ("blocked", "dependent") if (number := getattr(depth, name))]
         places.append(("failed", depth.failed))
+        places += [("dropped", watched.dropped)] if watched.dropped else []
         oldest = f"  oldest {age(depth.oldest_ms)}" if depth.oldest_ms else ""
         yield cut("  ".join(f"{name} {number:,}" for name, number in places) + oldest), ""
     yield from ((cut(line), "yellow") for line in paused_lines({f"group {info.group}": info}))
-    for line in (*wrong(seen), *deadly(watched)):
+    for line in (*wrong(seen), *_lost(watched), *deadly(watched)):
         yield cut(f"! {line}"), "yellow" if seen.workers else "red"
     for block in (_slowest_table(watched), _workers(seen)):
         if block:
@@ -141,6 +147,12 @@ def deadly(watched: Watched) -> Iterator[str]:
     for name, times in (watched.statistics.deaths if watched.statistics else ())[:_DEADLY]:
         died = "once" if times == 1 else f"{times:,} times"
         yield f"the process of {cut_front(name, 30)} died {died} within {_MINUTES} min, while it ran"
+
+
+def _lost(watched: Watched) -> Iterator[str]:
+    """Yield what failovers have lost in the last minutes."""
+    for name, number in (watched.statistics.losses if watched.statistics else ())[:_DEADLY]:
+        yield f"a failover has lost {number:,} {cut_front(name, 30)} within {_MINUTES} min: the callers' logs say which"
 
 
 def _slowest_table(watched: Watched) -> list[str]:
@@ -204,7 +216,8 @@ def facts(watched: Watched) -> Mapping[str, Any]:
             for one in seen.running
         ],
         "failures": [{"task": one.name, "error": one.error, "count": one.count} for one in seen.kinds],
-        "wrong": [*wrong(seen), *deadly(watched)],
+        "dropped": watched.dropped,
+        "wrong": [*wrong(seen), *_lost(watched), *deadly(watched)],
     }  # fmt: skip
 
 
@@ -217,6 +230,8 @@ def _task(one: TaskCounts) -> Mapping[str, Any]:
         "p95": one.run.quantile(0.95),
         "waited_p95": one.wait.quantile(0.95),
         "failed_share": _failed_share(one),
+        "dropped": one.dropped,
+        "lost": one.lost,
     }
 
 

@@ -66,6 +66,7 @@ def counts(one: TaskCounts) -> Mapping[str, Any]:
         "ended": dict(one.ended),
         "refused": one.refused,
         "dropped": one.dropped,
+        "lost": one.lost,
         "run": {"count": one.run.count, "sum_ms": one.run.sum_ms, "p50": one.run.quantile(0.5),
                 "p95": one.run.quantile(0.95)},
         "wait": {"count": one.wait.count, "sum_ms": one.wait.sum_ms, "p50": one.wait.quantile(0.5),

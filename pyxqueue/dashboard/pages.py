@@ -171,6 +171,8 @@ def statistics(site: Site, view: StatisticsView) -> Page:
     context = _of(site, view.row) | {
         "view": view,
         "rows": [_measures(one) for one in recent],
+        "dropped": any(one.dropped for one in recent),
+        "lost": any(one.lost for one in recent),
         "chart": _wide_chart(found),
         "by_time": _by_time(found.slices) if found else (),
         "run": _histogram(recent, run=True),
@@ -316,6 +318,8 @@ def _wrong(row: GroupRow, depth: Depth) -> Iterator[str]:
         yield f"{host} is silent and holds {counted(held, 'task')}"
     if len(row.silent) > _SILENT:
         yield f"{counted(len(row.silent) - _SILENT, 'more host')} silent"
+    for name, lost in (row.statistics.losses if row.statistics else ())[:_DEADLY]:
+        yield f"a failover has lost {number(lost)} {middle(name)} within an hour"
     for name, times in (row.statistics.deaths if row.statistics else ())[:_DEADLY]:
         yield f"the process of {middle(name)} died {'once' if times == 1 else f'{number(times)} times'} within an hour"
 
@@ -408,6 +412,8 @@ class Measures(Struct, frozen=True):
     retried: int
     crashed: int
     """How often its process died."""
+    dropped: int
+    lost: int
     share: str
     run: tuple[str, str]
     wait: tuple[str, str]
@@ -422,6 +428,8 @@ def _measures(one: TaskCounts) -> Measures:
         bad,
         one.ended.get("retry", 0),
         one.ended.get("crashed", 0),
+        one.dropped,
+        one.lost,
         share(bad, ended),
         (seconds(one.run.quantile(0.5)), seconds(one.run.quantile(0.95))),
         (seconds(one.wait.quantile(0.5)), seconds(one.wait.quantile(0.95))),

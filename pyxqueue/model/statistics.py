@@ -1,11 +1,11 @@
 """Statistics: how many runs of each task had which outcome, how long they took, and how long the tasks waited for them.
 
 What is counted of one task is a row of `COLUMNS` numbers: one for each of the `OUTCOMES`, the refused settlements, the
-buckets of the runs and the sum of their times, the same of the waits, and the failed tasks that were not kept. A store
-keeps such rows as text, in a fixed number of *slots*: one for the minute that is under way, a ring of slots for the
-minutes before it, another ring for spans of ten minutes, and one for the totals. When a minute is over, its rows are
-added to the other slots. A slot is a line with the time at which it begins (ms), then a line for each task: its name, a
-tab, and its numbers that are not 0 as ``column:number``.
+buckets of the runs and the sum of their times, the same of the waits, the failed tasks that were not kept, and the
+tasks that a failover has lost. A store keeps such rows as text, in a fixed number of *slots*: one for the minute that
+is under way, a ring of slots for the minutes before it, another ring for spans of ten minutes, and one for the totals.
+When a minute is over, its rows are added to the other slots. A slot is a line with the time at which it begins (ms),
+then a line for each task: its name, a tab, and its numbers that are not 0 as ``column:number``.
 
 All functions accept whatever another program may have written into a slot, and leave out what they cannot read.
 """
@@ -39,7 +39,8 @@ RUN_SUM = RUN + BUCKETS
 WAIT = RUN_SUM + 1
 WAIT_SUM = WAIT + BUCKETS
 DROPPED = WAIT_SUM + 1
-COLUMNS = DROPPED + 1
+LOST = DROPPED + 1
+COLUMNS = LOST + 1
 """Where things are in a row: the outcomes come first; `RUN` and `WAIT` are where their buckets begin."""
 
 MAX_NAMES = 300
@@ -108,6 +109,8 @@ class TaskCounts(Struct, frozen=True):
     """Settlements that the store refused, because the lease was lost."""
     dropped: int = 0
     """Failed tasks that were deleted because they were too old, or too many."""
+    lost: int = 0
+    """Tasks that a failover has lost, as far as the programs that had enqueued them have noticed it."""
 
     @classmethod
     def of(cls, name: str, row: Sequence[int]) -> TaskCounts:
@@ -118,6 +121,7 @@ class TaskCounts(Struct, frozen=True):
             Histogram(tuple(row[WAIT:WAIT_SUM]), row[WAIT_SUM]),
             row[REFUSED],
             row[DROPPED],
+            row[LOST],
         )
 
     def row(self) -> Row:
@@ -130,6 +134,7 @@ class TaskCounts(Struct, frozen=True):
             *self.wait.counts,
             self.wait.sum_ms,
             self.dropped,
+            self.lost,
         ]
 
 
@@ -162,8 +167,12 @@ class Statistics(Struct, frozen=True):
     @property
     def deaths(self) -> Sequence[tuple[str, int]]:
         """The names of tasks whose processes died in the slices, and how often, the worst first."""
-        found = [(one.name, one.ended.get("crashed", 0)) for one in self.recent]
-        return sorted((one for one in found if one[1]), key=lambda one: -one[1])
+        return _worst((one.name, one.ended.get("crashed", 0)) for one in self.recent)
+
+    @property
+    def losses(self) -> Sequence[tuple[str, int]]:
+        """The names of tasks that a failover has lost in the slices, and how many, the worst first."""
+        return _worst((one.name, one.lost) for one in self.recent)
 
 
 class StatisticsBatch(Struct, frozen=True):
@@ -173,6 +182,10 @@ class StatisticsBatch(Struct, frozen=True):
     number: int
     """It is larger than that of any other batch of the sender. A batch that is sent again has the same."""
     tasks: Sequence[TaskCounts]
+
+
+def _worst(found: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    return sorted((one for one in found if one[1]), key=lambda one: -one[1])
 
 
 def empty_row() -> Row:

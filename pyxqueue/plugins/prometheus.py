@@ -72,6 +72,7 @@ class Families:
     wait: HistogramMetricFamily
     refused: CounterMetricFamily
     dropped: CounterMetricFamily
+    lost: CounterMetricFamily
     seconds: GaugeMetricFamily
     build: InfoMetricFamily
 
@@ -79,6 +80,7 @@ class Families:
     def new(cls) -> Families:
         gauge, histogram = GaugeMetricFamily, HistogramMetricFamily
         ended, refused = "pyxqueue_tasks_ended", "pyxqueue_settlements_refused"
+        lost = "pyxqueue_tasks_suspected_lost"
         return cls(
             gauge("pyxqueue_up", "1 if the store could be read, else 0.", labels=_GROUP),
             gauge("pyxqueue_queue_tasks", "Tasks by where they are.", labels=(*_GROUP, "place")),
@@ -91,6 +93,7 @@ class Families:
             histogram("pyxqueue_task_wait_seconds", "How long tasks were due before a run.", labels=_TASK),
             CounterMetricFamily(refused, "Settlements that came after the lease was lost.", labels=_GROUP),
             CounterMetricFamily("pyxqueue_failed_tasks_dropped", "Failed tasks that were not kept.", labels=_TASK),
+            CounterMetricFamily(lost, "Tasks that the new master did not have after a failover.", labels=_TASK),
             gauge("pyxqueue_scrape_seconds", "How long it took to read the stores."),
             InfoMetricFamily("pyxqueue_build", "The version that reads, and the kinds of store.", labels=()),
         )
@@ -98,7 +101,7 @@ class Families:
     def all(self) -> list[Metric]:
         return [
             self.up, self.tasks, self.due, self.oldest, self.workers, self.slots, self.ended, self.run, self.wait,
-            self.refused, self.dropped, self.seconds, self.build,
+            self.refused, self.dropped, self.lost, self.seconds, self.build,
         ]  # fmt: skip
 
     def add(self, queue: TaskQueue, seen: Seen) -> None:
@@ -117,6 +120,7 @@ class Families:
             self.run.add_metric(task, _buckets(one.run), one.run.sum_ms / 1000)
             self.wait.add_metric(task, _buckets(one.wait), one.wait.sum_ms / 1000)
             self.dropped.add_metric(task, one.dropped)
+            self.lost.add_metric(task, one.lost)
         self.refused.add_metric(group, sum(one.refused for one in seen.tasks))
 
 

@@ -75,6 +75,25 @@ def test_top_names_the_task_that_kills_its_process(queue: TaskQueue, command: Co
     assert "\x1b" not in shown
 
 
+def test_top_says_what_was_not_kept(queue: TaskQueue, command: Command) -> None:
+    """What a failover has lost is wrong, by task; failed tasks that a limit has deleted are beside those there are."""
+    counts = [TaskCounts("jobs.mail", lost=2, dropped=5), TaskCounts("jobs.scan", lost=1_234, dropped=1)]
+    assert queue.stores.backend.lease_ms()  # registers the group
+    assert queue.stores.backend.add_statistics(StatisticsBatch("s", 1, counts))  # type: ignore[attr-defined]  # as above
+    fail(queue, "f1")
+
+    shown, [group] = command("top").stdout, json.loads(command("top", "--json").stdout)["groups"]
+
+    assert "failed 1  dropped 6" in shown
+    assert "! a failover has lost 1,234 jobs.scan within 10 min: the callers' logs say which" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert group["dropped"] == 6
+    assert [line for line in group["wrong"] if "failover" in line] == [
+        "a failover has lost 1,234 jobs.scan within 10 min: the callers' logs say which",
+        "a failover has lost 2 jobs.mail within 10 min: the callers' logs say which",
+    ]
+
+
 def test_top_as_json(queue: TaskQueue, command: Command) -> None:
     """Rates of a second, and numbers for each task."""
     count(queue, "jobs.slow", {"success": 3, "retry": 1}, 9)

@@ -27,8 +27,10 @@ def site(**changes: object) -> Site:
 def row(
     ready: int = 0, failed: int = 0, oldest_ms: int = 0, workers: int = 1, busy: int = 0, *, paused: bool = False,
     silent: Mapping[str, int] | None = None, crashed: Mapping[str, int] | None = None,
+    lost: Mapping[str, int] | None = None,
 ) -> GroupRow:  # fmt: skip
     counts = [TaskCounts(name, {"crashed": times}) for name, times in (crashed or {}).items()]
+    counts += [TaskCounts(name, lost=number) for name, number in (lost or {}).items()]
     statistics = Statistics(60_000, [Slice(0, 60_000, counts)], [])
     depth = Depth(ready, 0, 0, failed, 0, oldest_ms=oldest_ms)
     return GroupRow("shop", "cg", depth, paused, (), workers, busy, statistics, silent=silent or {})
@@ -49,6 +51,10 @@ ALARMS = {
     "a task kills its process": (
         row(crashed={"shop.mail": 0, "shop.rare": 1, "shop.bad": 4}),
         "the process of shop.bad died 4 times within an hour · the process of shop.rare died once within an hour",
+    ),
+    "a failover has lost tasks": (
+        row(lost={"shop.rare": 1, "shop.mail": 1_234, "shop.fine": 0}),
+        "a failover has lost 1,234 shop.mail within an hour · a failover has lost 1 shop.rare within an hour",
     ),
     "nothing waits, and nobody works": (row(workers=0), ""),
     "all are busy, but nothing waits for long": (row(ready=9, oldest_ms=5_000, workers=2, busy=2), ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from starlette.testclient import TestClient
 
 from pyxqueue import TaskQueue, TaskStatus
@@ -12,6 +13,8 @@ from pyxqueue.dashboard.reading import Reading
 from pyxqueue.dashboard.site import link
 from pyxqueue.model.message import Done, Fail, Failure, Record, Retry, Settlement, evolve
 from pyxqueue.model.past import STOPPED, Attempt, line
+from pyxqueue.model.statistics import StatisticsBatch, TaskCounts
+from pyxqueue.protocols import HasStatistics
 from pyxqueue.testing.servers import Server
 
 from ..conftest import kinds_to_test
@@ -181,3 +184,19 @@ def test_the_store_says_how_full_it_is() -> None:
     assert page.count("<dt>memory</dt>") == 2
     assert "of mail, shop</small>" in page
     assert "of files</small>" in page
+
+
+@pytest.mark.parametrize("counts", [TaskCounts("a", dropped=1_204), TaskCounts("a", lost=31), TaskCounts("a")])
+def test_what_was_not_kept_has_columns_if_there_is_any(queue: TaskQueue, visitor: Visitor, counts: TaskCounts) -> None:
+    """Failed tasks that a limit has deleted, and tasks that a failover has lost: most queues have neither."""
+    backend = queue.stores.backend
+    assert backend.lease_ms()  # registers the group
+    assert isinstance(backend, HasStatistics)
+    backend.add_statistics(StatisticsBatch("s", 1, [counts]))
+
+    page = visitor().get(link("", "statistics", **NAMES)).text
+    told = visitor().get(link("", "api_statistics", **NAMES)).json()["totals"][0]
+
+    assert (">Dropped</th>" in page, ">1,204</td>" in page) == (counts.dropped > 0, counts.dropped > 0)
+    assert (">Lost</th>" in page, 'bad">31</td>' in page) == (counts.lost > 0, counts.lost > 0)
+    assert (told["dropped"], told["lost"]) == (counts.dropped, counts.lost)

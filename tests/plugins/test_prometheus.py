@@ -116,6 +116,19 @@ def test_what_happened_is_shown(queue: TaskQueue) -> None:
     assert value(samples, "pyxqueue_task_wait_seconds_count", task="bad") == 1
 
 
+def test_what_was_not_kept_is_shown() -> None:
+    """By task: what a failover has lost, and failed tasks that a limit has deleted."""
+    queue = TaskQueue("memory://", "shop")
+    queue.task(name="fine")(lambda: 1)
+    count(queue, TaskCounts("job", dropped=4, lost=3))
+
+    samples = scrape(queue)
+
+    for metric, number in (("failed_tasks_dropped", 4), ("tasks_suspected_lost", 3)):
+        assert value(samples, f"pyxqueue_{metric}_total", task="job") == number
+        assert value(samples, f"pyxqueue_{metric}_total", task="fine") == 0
+
+
 def test_buckets_are_cumulative() -> None:
     """As Prometheus wants them, with bounds in seconds."""
     queue = TaskQueue("memory://", "shop")

@@ -184,6 +184,7 @@ def test_what_a_promotion_has_lost_is_said(stream_key: str, caplog: pytest.LogCa
         assert kept.get(30) == "done"
         (record,) = [one for one in caplog.records if "failover" in one.message]
         assert "lost 2 of the 3 tasks" in record.message
+        assert [(one.name, one.lost) for one in queue.admin.statistics().totals if one.lost] == [("job", 2)]
 
 
 async def enqueued(job: Task[[], str]) -> AsyncResult[str]:

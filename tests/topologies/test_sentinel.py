@@ -126,6 +126,12 @@ def test_what_a_failover_has_lost_is_said(
         assert all(one.task_id in record.message for one in lost)
         with pytest.raises(UnknownTaskError, match="never enqueued"):
             queue.result("another").get(5)
+        assert counted(there) == {"job": len(lost)}
+
+
+def counted(queue: TaskQueue) -> dict[str, int]:
+    """How many tasks count as lost, by name."""
+    return {one.name: one.lost for one in queue.admin.statistics().totals if one.lost}
 
 
 LOSSES: dict[str, Callable[[Job], list[AsyncResult[str]]]] = {
@@ -140,20 +146,54 @@ async def asynchronously_called(job: Job) -> AsyncResult[str]:
     return await job.aenqueue()
 
 
+def test_a_loss_is_counted_once(masters: tuple[Server, Server, Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the task was called, and by its name. A store that is full counts it as soon as it has room."""
+    monkeypatch.setattr("pyxqueue.backends.redis.looking._EVERY", 0.0)
+    monkeypatch.setattr("pyxqueue.backends.redis.recent._AGAIN", 0.0)
+    _, second, sentinel = masters
+    with closing(TaskQueue(url_of(sentinel))) as queue, closing(TaskQueue(second.url)) as there:
+        job, other = queue.task(name="job")(lambda: None), queue.task(name="other")(lambda: None)
+        there.stores.backend.lease_ms()  # registers the group
+        for _ in range(2):
+            job.with_options(task_id="a")()
+        other()
+        name(sentinel, second)
+        ask(second, "CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(UnknownTaskError, match="the failover"):
+            queue.result("a").get(5)
+        assert counted(there) == {}
+
+        ask(second, "CONFIG", "SET", "maxmemory", 0)
+        for _ in range(3):
+            job()
+
+        assert counted(there) == {"job": 1, "other": 1}
+
+
+def test_a_forked_process_does_not_count_what_its_parent_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It remembers what it has enqueued itself."""
+    recent = Recent("q", "redis://h")
+    recent.note("old", {"a": "job"})
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    recent.note("old", {"b": "job"})
+
+    assert [list(one.tasks) for one in recent._take("new")] == [["b"]]
+
+
 def test_a_connection_that_still_leads_to_the_former_master() -> None:
     """What it stores is looked for at the new one, and not the other way round."""
     now = [0.0]
     recent = Recent("q", "redis://h", monotonic=lambda: now[0])
-    recent.note("old", ["a"])
+    recent.note("old", {"a": "job"})
     assert recent._take("old") == []
-    recent.note("new", ["b"])
-    assert [one.ids for one in recent._take("new")] == [["a"]]
-    recent.note("old", ["c"])
+    recent.note("new", {"b": "job"})
+    assert [list(one.tasks) for one in recent._take("new")] == [["a"]]
+    recent.note("old", {"c": "job"})
 
     assert recent._take("old") == []
-    assert [one.ids for one in recent._take("new")] == [["c"]]
+    assert [list(one.tasks) for one in recent._take("new")] == [["c"]]
     now[0] = 5.0  # the old one may be the master again
-    assert [one.ids for one in recent._take("old")] == [["b"]]
+    assert [list(one.tasks) for one in recent._take("old")] == [["b"]]
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -161,9 +201,9 @@ def test_what_is_remembered_is_bounded() -> None:
     now = [0.0]
     recent = Recent("q", "redis://h", monotonic=lambda: now[0])
     for number in range(30_000):
-        recent.note("old", [str(number)])
+        recent.note("old", {str(number): "job"})
     assert len(recent._take("new")) == 10_000
-    recent.note("old", ["a"])
+    recent.note("old", {"a": "job"})
     now[0] = 60.0
 
     assert recent._take("new") == []

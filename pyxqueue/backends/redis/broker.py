@@ -206,13 +206,13 @@ def enqueue(registration: Registration, messages: Sequence[Message]) -> Steps[li
         new = yield from stored(
             registration,
             lambda groups: commands.enqueue(stream_key, registration.few(groups), batch),  # noqa: B023 - runs before the next
-            (one.id for one in batch),
+            batch,
         )
         if rest := batch[len(new) :]:
             new += yield from stored(
                 registration,
                 lambda groups: commands.enqueue_any(stream_key, registration.few(groups), rest),
-                (one.id for one in rest),
+                rest,
             )
         accepted += new
     return accepted

@@ -80,7 +80,7 @@ def _first(
         return commands.enqueue_unique(stream_key, groups, messages, terms, {}, max_length)
 
     stream_key = registration.options.stream_key
-    found = yield from stored(registration, build, (one.id for one in messages), _ids_of)
+    found = yield from stored(registration, build, messages, _ids_of)
     if found.length or len(found.placed) == len(messages):
         return found
     rest = yield from _call(registration, messages[len(found.placed) :], terms, {}, max_length)
@@ -105,7 +105,7 @@ def _call(
     return stored(
         registration,
         lambda groups: commands.enqueue_unique(stream_key, registration.few(groups), messages, terms, seen, max_length),
-        (one.id for one in messages),
+        messages,
         _ids_of,
     )
 

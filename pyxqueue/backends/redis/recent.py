@@ -2,25 +2,32 @@
 
 A server that was the master may have accepted tasks that the new one never got. Their callers have returned, and only
 they know the ids. So where a failover may come, a queue remembers for a while what it has enqueued, and with which
-server. When the master is another, it looks which of these tasks the new one does not have, and says so.
+server. When the master is another, it looks which of these tasks the new one does not have, says so, and counts them in
+the statistics of the new one.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
 from ...errors import BrokerError
+from ...ids import new_id
 from ...log import get_logger
+from ...model.message import Message
 from ...printable import counted, quoted
 from .keys import GroupKeys, meta
-from .steps import Master, Steps, Together
+from .steps import Master, Steps, Together, call
+
+if TYPE_CHECKING:
+    from ...model.statistics import StatisticsBatch
 
 _KEPT = 15.0
 """Seconds for which an id is remembered: a master that was replaced takes writes for about ten more."""
@@ -28,6 +35,8 @@ _MOST = 10_000
 """Ids that are remembered at the same time, and lost ones after that."""
 _LEFT = 3.0
 """Seconds for which a connection may still lead to the old master: each asks once a second."""
+_AGAIN = 10.0
+"""Seconds after which it is tried again to count what was lost, if the store did not take it."""
 _SHOWN = 10
 _AT_ONCE = 500
 
@@ -38,7 +47,8 @@ log = get_logger("pyxqueue")
 class _Stored(Struct, frozen=True):
     since: float
     master: str
-    ids: Sequence[str]
+    tasks: Mapping[str, str]
+    """The name of each task by its id."""
 
 
 class Recent:
@@ -55,36 +65,45 @@ class Recent:
         """The master that was left last, and when."""
         self._master = ""
         self._lost: dict[str, str] = {}
+        self._uncounted = deque["StatisticsBatch"]()
+        """What the statistics do not have yet."""
+        self._count_at = 0.0
+        self._pid = os.getpid()
         self._lock = threading.Lock()
 
-    def call(self, steps: Steps[T], ids: Iterable[str], made: Callable[[T], Iterable[str]] | None) -> Steps[T]:
-        """Take the steps of a call that enqueues tasks with these ids, or with what `made` returns, and remember
-        them."""
+    def call(self, steps: Steps[T], messages: Sequence[Message], made: Callable[[T], Iterable[str]] | None) -> Steps[T]:
+        """Take the steps of a call that enqueues these messages, under their ids or those that `made` returns, and
+        remember the tasks."""
         before: str = yield Master(self._key)
         result = yield from steps
         master: str = before or (yield Master(self._key))
-        self.note(master, list(ids if made is None else made(result)))
+        ids = (message.id for message in messages) if made is None else made(result)
+        self.note(master, dict(zip(ids, (message.name for message in messages), strict=False)))
         return result
 
-    def note(self, master: str, ids: Sequence[str]) -> None:
-        """Remember tasks that this server has accepted."""
+    def note(self, master: str, tasks: Mapping[str, str]) -> None:
+        """Remember tasks that this server has accepted: their names by their ids."""
         now = self._monotonic()
         with self._lock:
-            self._stored.append(_Stored(now, master, ids))
-            self._count += len(ids)
+            self._forget_the_parent()
+            self._stored.append(_Stored(now, master, tasks))
+            self._count += len(tasks)
             while self._stored and (self._count > _MOST or now - self._stored[0].since > _KEPT):
-                self._count -= len(self._stored.popleft().ids)
+                self._count -= len(self._stored.popleft().tasks)
 
     def look(self, keys: GroupKeys) -> Steps[None]:
         """If the queue is on another server now, find out what that does not have. Raises nothing."""
         master = ""
         with suppress(BrokerError):
             master = yield Master(self._key)
-        taken = self._take(master) if master else []
-        if not taken:
-            return
-        ids = [task_id for one in taken for task_id in one.ids]
-        lost: list[str] = []
+        if taken := self._take(master) if master else ():
+            yield from self._look_for(taken, master, keys)
+        if self._uncounted and self._monotonic() >= self._count_at:
+            yield from self._have_counted(keys)
+
+    def _look_for(self, taken: Sequence[_Stored], master: str, keys: GroupKeys) -> Steps[None]:
+        tasks = {task_id: name for one in taken for task_id, name in one.tasks.items()}
+        ids, lost = list(tasks), list[str]()
         try:
             for start in range(0, len(ids), _AT_ONCE):
                 batch = ids[start : start + _AT_ONCE]
@@ -92,16 +111,30 @@ class Recent:
                 lost += [task_id for task_id, exists in zip(batch, found, strict=True) if exists == 0]
         except BrokerError:
             for one in taken:
-                self.note(one.master, one.ids)  # the next look tries again
+                self.note(one.master, one.tasks)  # the next look tries again
             return
         if lost:
             self._tell(taken[-1].master, master, ids, lost)
+            self._uncounted.append(_batch(tasks[task_id] for task_id in lost))
+            self._count_at = 0.0
+
+    def _have_counted(self, keys: GroupKeys) -> Steps[None]:
+        """Have the store count what was lost. Of two threads that send the same batch, it takes one (M1)."""
+        from .counting import added  # noqa: PLC0415 - most programs never lose anything
+
+        self._count_at = self._monotonic() + _AGAIN
+        with suppress(BrokerError):
+            for batch in list(self._uncounted):
+                yield from call(added(keys, batch))
+                with suppress(ValueError):  # another thread has removed it
+                    self._uncounted.remove(batch)
 
     def _take(self, master: str) -> list[_Stored]:
         """Take out what was stored lately with another server than this one, which is the master now. Empty if a
         connection only still leads to a server that was the master before."""
         now = self._monotonic()
         with self._lock:
+            self._forget_the_parent()
             if now - self._left.get(master, -_LEFT) < _LEFT:
                 return []
             if self._master not in ("", master):
@@ -110,8 +143,15 @@ class Recent:
             elsewhere = [one for one in self._stored if one.master != master]
             if elsewhere:
                 self._stored = deque(one for one in self._stored if one.master == master)
-                self._count = sum(len(one.ids) for one in self._stored)
+                self._count = sum(len(one.tasks) for one in self._stored)
             return [one for one in elsewhere if now - one.since <= _KEPT]
+
+    def _forget_the_parent(self) -> None:
+        """In a process that was forked: its parent says what was lost of what it had enqueued before."""
+        if self._pid != os.getpid():
+            self._pid, self._count = os.getpid(), 0
+            self._stored.clear()
+            self._uncounted.clear()
 
     def _tell(self, old: str, new: str, ids: Sequence[str], lost: Sequence[str]) -> None:
         why = f"the failover from {old} to {new} has lost it: the new master does not have it"
@@ -134,3 +174,12 @@ class Recent:
     def why_lost(self, task_id: str) -> str:
         """Why a task is gone; empty if it is not known to be lost."""
         return self._lost.get(task_id, "")
+
+
+def _batch(names: Iterable[str]) -> StatisticsBatch:
+    """What the statistics are told of lost tasks of these names. Its sender is its own, so that it counts once
+    whatever other batches there are; and numbers are times, since a store forgets the smallest first."""
+    from ...model.statistics import StatisticsBatch, TaskCounts  # noqa: PLC0415 - as above
+
+    counts = [TaskCounts(name, lost=number) for name, number in Counter(names).items()]
+    return StatisticsBatch(f"lost-{new_id()}", time.time_ns() // 1000, counts)

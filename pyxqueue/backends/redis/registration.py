@@ -253,13 +253,14 @@ def confirming(registration: Registration, ids: Iterable[str]) -> Callable[[Comm
 def stored(
     registration: Registration,
     build: Callable[[Groups], Command[T]],
-    ids: Iterable[str],
+    messages: Sequence[Message],
     made: Callable[[T], Iterable[str]] | None = None,
 ) -> Steps[T]:
-    """`Registration.current` for tasks that a program enqueues, with these ids: confirmed, or remembered for a while
-    where a failover may lose them. `made`: the ids of the tasks that there are then, by the result."""
+    """`Registration.current` for messages that a program enqueues: confirmed, or remembered for a while where a
+    failover may lose them. `made`: the ids of the tasks that there are then, by the result."""
     if registration.recent is not None:
-        return registration.recent.call(registration.current(build), ids, made)
+        return registration.recent.call(registration.current(build), messages, made)
     if registration.confirmer is not None:
+        ids = (message.id for message in messages)
         return registration.current(build, run=partial(registration.confirmer.call, ids=ids))
     return registration.current(build)

@@ -8,16 +8,13 @@ from ...model.statistics import (
     MINUTE,
     MINUTES,
     TENS,
-    Row,
     Statistics,
     StatisticsBatch,
-    add_row,
-    line_name,
-    line_numbers,
     show,
     span,
 )
-from .commands import Arg, Command
+from .commands import Command
+from .counting import added
 from .keys import GroupKeys
 from .reading import pairs
 from .registration import Registration
@@ -30,20 +27,10 @@ class RedisStatistics:
         self._registration = registration
 
     def add_statistics(self, batch: StatisticsBatch) -> bool:
-        return self._registration.do(lambda keys: _added(keys, batch))
+        return self._registration.do(lambda keys: added(keys, batch))
 
     def statistics(self, minutes: int) -> Statistics:
         return self._registration.do(lambda keys: _shown(keys, minutes))
-
-
-def _added(keys: GroupKeys, batch: StatisticsBatch) -> Command[bool]:
-    rows: dict[str, Row] = {}
-    for one in batch.tasks:
-        add_row(rows, one.name, one.row())
-    args: list[Arg] = [keys.group, batch.sender, batch.number]
-    for name, row in rows.items():
-        args += (line_name(name), line_numbers(row))
-    return Command("add_statistics", [keys.meta, *keys.statistics], args, bool)
 
 
 def _shown(keys: GroupKeys, minutes: int) -> Command[Statistics]:

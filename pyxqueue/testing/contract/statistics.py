@@ -33,6 +33,8 @@ RICH = TaskCounts(
     Histogram(tuple(range(1, BUCKETS + 1)), 12_345),
     Histogram(tuple(range(BUCKETS, 0, -1)), 2**40),
     refused=9,
+    dropped=21,
+    lost=22,
 )
 """In it, each number is another one."""
 TEN = 10 * s.MINUTE
