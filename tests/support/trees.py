@@ -20,11 +20,15 @@ FOREIGN = ("PYXQUEUE_URL", "PYXQUEUE_EAGER", "PYXQUEUE_LEASE", "PYTHONUNBUFFERED
 MARK = "TEST_TREE"
 """A variable by whose value the processes of a tree are found, also those that have lost their parent."""
 
+MORE_PATHS = "TEST_PATHS"
+"""A variable with folders from which programs of the tests import, besides that of the project."""
+
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """What programs of the tests see of this process's environment, and `more`."""
     inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    return {**inherited, "PYTHONPATH": str(ROOT), **more}
+    paths = [str(ROOT), *filter(None, [os.environ.get(MORE_PATHS)])]
+    return {**inherited, "PYTHONPATH": os.pathsep.join(paths), **more}
 
 
 def run_program(module: str, more: Mapping[str, str], seconds: float = 50) -> list[str]:

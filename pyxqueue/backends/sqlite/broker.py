@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from ...batching import MAX_ITEMS, settlement_size
-from ...clock import deadline_after, is_over, started_ms
+from ...clock import deadline_after, is_over, started_ms, wall_clock
 from ...model.locks import LockTerms, Placed
 from ...model.message import Delivery, Extension, LeaseStatus, Message, Settlement, StartStatus
 from ...model.past import line_of_silent
@@ -21,6 +21,7 @@ from . import expiring, locking, resuming, upkeep
 from .claiming import deliveries_of, lend
 from .flowing import Flows
 from .group import Group, Packed, packed
+from .jumps import ClockJumps
 from .lengths import Lengths
 from .limits import RAISED, SQLiteLimits
 from .polling import sleep
@@ -67,6 +68,8 @@ class SQLiteBroker:
         self._seen = 0
         """No row with a smaller number is a new task: what a look has seen is not looked at again."""
         self._turn = Turn()
+        self._jumps = ClockJumps() if queue.clock is wall_clock else None
+        """None for a clock that only jumps."""
         self._tell: TellExpired | None = None
 
     def enqueue(self, messages: Sequence[Message]) -> Sequence[bool]:
@@ -129,10 +132,16 @@ class SQLiteBroker:
         *times, ready = groups.db.execute(NEXT, (*[key] * 6, first, key, key))[0]
         if not ready:
             self._seen = groups.tickets.last + 1
+        if pause := self._no_takeover_for(groups.mine):
+            times[0] = now + pause
         event = min((at for at in times if is_time(at)), default=float("inf"))
         unheard = not 0 <= now - self._heard.get(consumer, -1) < SEEN_EVERY
         claimable = bool(ready) and not groups.mine.paused
         return event, claimable or event <= now or unheard or not self._queue.is_joined(groups)
+
+    def _no_takeover_for(self, group: Group) -> int:
+        """For how many ms nothing is taken over, because the clock has jumped."""
+        return 0 if self._jumps is None else self._jumps.wait_ms(group.now, group.lease)
 
     def _claim(self, consumer: str, limit: int) -> Sequence[Delivery]:
         while True:
@@ -142,7 +151,7 @@ class SQLiteBroker:
                     _note_seen(group, [consumer])
                     upkeep.mend(group)
                     self._heard[consumer] = group.now
-                taken = _reclaim(group, MAX_ITEMS)
+                taken = [] if self._no_takeover_for(group) else _reclaim(group, MAX_ITEMS)
                 moved = [len(taken), _promote(group, MAX_ITEMS)]
                 expired = expiring.expire(group, MAX_ITEMS)
                 moved += [len(expired), _open(group, MAX_ITEMS)]
