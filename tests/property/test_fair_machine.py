@@ -282,7 +282,7 @@ class FairMachine(RuleBasedStateMachine):
 
 def test_memory() -> None:
     """The backend in memory."""
-    run(FairMachine, in_memory, 20, 30)
+    run(FairMachine, in_memory, 10, 30)
 
 
 FOUND = ["EqualWeights", "SavesUp", "ChargesNewcomers", "DrawnTwice", "NewestFirst", "KeepsTenants"]
@@ -296,7 +296,7 @@ def test_a_wrong_backend_is_found(name: str) -> None:
 
 def test_sqlite() -> None:
     """A file."""
-    run(FairMachine, in_file, 4, 30)
+    run(FairMachine, in_file, 3, 30)
 
 
 def test_fakeredis() -> None:
@@ -307,7 +307,7 @@ def test_fakeredis() -> None:
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_a_server(kind: ServerKind, servers: Servers) -> None:
     """A real server."""
-    run(FairMachine, on_server(servers(kind).url), 3, 30)
+    run(FairMachine, on_server(servers(kind).url), 2, 30)
 
 
 @pytest.mark.soak

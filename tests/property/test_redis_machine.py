@@ -28,14 +28,14 @@ def run(client: Callable[[], redis.Redis], *, examples: int, steps: int, shrink:
 
 def test_fakeredis_follows_the_model() -> None:
     """Ack, retry and progress by the model, on fakeredis."""
-    run(fake_client, examples=15, steps=30)
+    run(fake_client, examples=6, steps=30)
 
 
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_a_server_follows_the_model(kind: ServerKind, servers: Servers) -> None:
     """Ack, retry and progress by the model, on a real server."""
     url = servers(kind).url
-    run(lambda: redis.Redis.from_url(url), examples=15, steps=40)
+    run(lambda: redis.Redis.from_url(url), examples=8, steps=40)
 
 
 @pytest.mark.soak
