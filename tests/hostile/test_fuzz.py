@@ -21,6 +21,7 @@ from pyxqueue.errors import PyxqueueError
 from pyxqueue.model.message import Extension, TaskStatus
 from pyxqueue.protocols import Backend
 from pyxqueue.testing import drain
+from tests.support.seeds import chance_of, seeds_of
 from tests.support.tasks import task_of
 
 from . import entries
@@ -72,7 +73,7 @@ def every_page(backend: Backend, state: TaskStatus | None) -> None:
 
 def storm(queue: TaskQueue, attack: Attack, ids: Callable[[Random], list[str]], seed: int, count: int) -> None:
     """`count` attacks, good tasks among them, and a worker that works on all of it."""
-    random = Random(seed)
+    random = chance_of(seed)
     good = task_of(queue, "fuzz.good")
     for start in range(0, count, BETWEEN):
         handle = good(start)
@@ -81,7 +82,7 @@ def storm(queue: TaskQueue, attack: Attack, ids: Callable[[Random], list[str]], 
         drain(queue)
         look_around(queue, ids(random))
         drain(queue)
-        assert handle.get(timeout=5) == start + 1, f"the good task after {start} attacks of seed {seed}"
+        assert handle.get(timeout=5) == start + 1, f"the good task after {start} attacks"
         handle.forget()
 
 
@@ -155,7 +156,7 @@ def test_redis_in_a_storm(redis_url: str, stream_key: str, client: Any) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(10, 20))
+@pytest.mark.parametrize("seed", seeds_of(range(10, 20)))
 def test_redis_in_long_storms(redis_url: str, stream_key: str, client: Any, seed: int) -> None:
     """A hundred thousand, on every server."""
     on_redis(redis_url, stream_key, client, seed, 10_000)
@@ -214,7 +215,7 @@ def test_sqlite_in_a_storm(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(10, 20))
+@pytest.mark.parametrize("seed", seeds_of(range(10, 20)))
 def test_sqlite_in_long_storms(tmp_path: Path, seed: int) -> None:
     """A hundred thousand."""
     on_sqlite(tmp_path / "queue.db", seed, 10_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 
 from pyxqueue.ids import new_id
@@ -17,7 +18,7 @@ def main() -> None:
     site = site_of_environment()
     app = site.app()
     inspector = app.queue.stores.backend
-    chance = random.Random(os.getpid())
+    chance = random.Random(sys.argv[1])
     while True:
         calls = [(chance.uniform(0.02, 0.1), number) for number in range(chance.choice((1, 1, 1, 20)))]
         ids = [new_id() for _ in calls]

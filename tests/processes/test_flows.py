@@ -27,6 +27,7 @@ from pyxqueue.client.flows import Policy
 from pyxqueue.testing import drain
 from tests.conftest import Servers
 from tests.support.left_over import left_over
+from tests.support.seeds import chance_of, seed_of, seeds_of
 from tests.support.trees import ROOT, Tree, environment
 from tests.support.until import until
 
@@ -278,7 +279,7 @@ def check_chord(body: AsyncResult[int], count: int, log: Log) -> None:
 
 def rage(site: Site, *, flows: int, most: int, children: int, seed: int, kills: int) -> int:
     """Random flows and two chords. Returns how many processes were killed."""
-    chance, seconds = random.Random(seed), 60 + 2 * flows + children / 50
+    chance, seconds = chance_of(seed), 60 + 2 * flows + children / 50
     with storm(site, kills) as it:
         going_on, failing = chord(it.queue, children, "continue"), chord(it.queue, children // 2, "fail")
         stored = [random_flow(it.queue, chance, most) for _ in range(flows)]
@@ -301,7 +302,7 @@ def test_flows_end_as_they_must(site: Site) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds_of(range(2)))
 def test_flows_end_as_they_must_for_long(site: Site, seed: int) -> None:
     """Three hundred random flows of up to forty tasks, and a chord of twenty thousand."""
     assert rage(site, flows=300, most=40, children=20_000, seed=seed, kills=300) >= 100
@@ -393,7 +394,7 @@ def die_at_statements(site: Site, monkeypatch: pytest.MonkeyPatch, stride: int) 
     """Kill producers before each statement, or one of `stride`, and run what they have stored."""
     for name, value in {**site.variables, LONGEST: "0"}.items():
         monkeypatch.setenv(name, value)
-    with producers(site, "statements", stride, 7) as program:
+    with producers(site, "statements", stride, seed_of(7)) as program:
         assert program.wait(1500) == 0
     with site.queue() as queue:
         log = Log(site.folder / "log")
@@ -426,7 +427,7 @@ def die_at_random(site: Site, count: int, seed: int) -> int:
     """Kill producers at random moments while workers, which are killed too, run what they store. Returns how many tasks
     were left without all of those before them."""
     with storm(site, kills=count // 4) as it:
-        with producers(site, "random", count, seed) as program:
+        with producers(site, "random", count, seed_of(seed)) as program:
             it.until(lambda: program.poll() is not None, "the producers have ended", 60 + count)
             assert program.returncode == 0
         flows = stored_by_producers(it.queue, it.log, 4 * MOST)

@@ -22,6 +22,7 @@ from pyxqueue import Task, TaskQueue, TaskStatus
 from pyxqueue.protocols import limits_of
 from pyxqueue.testing.contract.steps import tokens
 from tests.conftest import Servers
+from tests.support.seeds import chance_of, seeds_of
 from tests.support.trees import Tree
 from tests.support.until import until
 
@@ -174,7 +175,7 @@ def storm(url: str, stream: str, folder: Path, count: int, seed: int) -> Iterato
         trees = [start() for _ in range(TREES)]
         queue = stack.enter_context(closing(TaskQueue(url, stream_key=stream, lease=LEASE)))
         until(lambda: len(queue.stores.backend.consumers()) == TREES * PROCESSES, "the workers wait for work", 120)
-        yield Storm(queue, start, trees, log, random.Random(seed), calls=count // 10, most_kills=count // 20)
+        yield Storm(queue, start, trees, log, chance_of(seed), calls=count // 10, most_kills=count // 20)
         assert [tree.stop() for tree in trees] == [0] * TREES
 
 
@@ -242,7 +243,7 @@ def test_never_more_at_once(servers: Servers, stream_key: str, tmp_path: Path, s
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds_of(range(3)))
 @pytest.mark.parametrize("store", ["redis", "sqlite"])
 def test_never_more_at_once_for_long(servers: Servers, stream_key: str, tmp_path: Path, store: str, seed: int) -> None:
     """Two thousand tasks; a whole tree is lost, so that its places are free when the leases have ended."""

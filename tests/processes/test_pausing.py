@@ -15,6 +15,7 @@ from attrs import define, field
 
 from pyxqueue import TaskExpiredError, TaskStatus
 from pyxqueue.testing.contract.steps import all_tasks
+from tests.support.seeds import chance_of
 from tests.support.trees import Tree
 from tests.support.until import until
 
@@ -107,7 +108,7 @@ class Killer:
 
     site: Site
     trees: list[Tree]
-    chance: random.Random = field(factory=lambda: random.Random(3))
+    chance: random.Random = field(factory=lambda: chance_of(3))
     next_kill: float = 0.0
     killed: int = 0
 

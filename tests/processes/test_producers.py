@@ -17,6 +17,7 @@ from pyxqueue import TaskQueue, TaskStatus
 from pyxqueue.protocols import limits_of
 from pyxqueue.testing.contract.steps import tokens
 from tests.conftest import Servers
+from tests.support.seeds import seed_of, seeds_of
 from tests.support.trees import ROOT, Tree, environment
 from tests.support.until import until
 
@@ -191,7 +192,7 @@ def check_nothing_is_left(queue: TaskQueue, url: str) -> None:
 
 def rage(url: str, stream: str, folder: Path, lives: int, seed: int) -> None:
     """Let producers be killed beside one tree of workers, with all checks."""
-    path = folder / "log"
+    path, seed = folder / "log", seed_of(seed)
     variables = {URL: url, STREAM: stream, LOG: str(path)}
     with ExitStack() as stack:
         tree = Tree("tests.processes.produced_worker", variables, folder / "tree.log", "-p", "1", "-t", "6")
@@ -249,7 +250,7 @@ def test_killed_producers_leave_nothing_half_stored(
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds_of(range(3)))
 @pytest.mark.parametrize("store", ["redis", "sqlite"])
 def test_killed_producers_for_long(servers: Servers, stream_key: str, tmp_path: Path, store: str, seed: int) -> None:
     """Two programs, of which each is killed 500 times."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from pyxqueue.model.rates import Pace
 from pyxqueue.protocols import limits_of
 from pyxqueue.testing.contract.steps import tokens
 from tests.conftest import Servers
+from tests.support.seeds import chance_of, seeds_of
 from tests.support.trees import Tree
 from tests.support.until import until
 
@@ -57,7 +57,7 @@ def check(moments: Sequence[tuple[int, int]], pace: Pace) -> None:
 
 def storm(url: str, stream: str, folder: Path, count: int, seed: int) -> int:
     """Run tasks in trees of which a process is killed every 300 ms. Returns how many were killed."""
-    log, chance, killed = folder / "log", random.Random(seed), set[int]()
+    log, chance, killed = folder / "log", chance_of(seed), set[int]()
     next_kill = 0.0
     with ExitStack() as stack:
         variables = {URL: url, STREAM: stream, LOG: str(log)}
@@ -115,7 +115,7 @@ def test_no_window_has_more(servers: Servers, stream_key: str, tmp_path: Path, s
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds_of(range(3)))
 @pytest.mark.parametrize("store", ["redis", "sqlite"])
 def test_no_window_has_more_for_long(servers: Servers, stream_key: str, tmp_path: Path, store: str, seed: int) -> None:
     """Two thousand tasks."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from collections import Counter
@@ -11,6 +10,7 @@ from collections import Counter
 import pytest
 
 from pyxqueue import TaskStatus
+from tests.support.seeds import chance_of
 from tests.support.trees import Tree
 from tests.support.until import until
 
@@ -92,7 +92,7 @@ def test_ticks_of_an_outage_are_made_up_for(site: Site, app: App, start_tree: St
 @on_every_store
 def test_minutes_with_three_trees_that_are_killed(site: Site, app: App, start_tree: StartTree) -> None:
     """Whole trees and single supervisors are killed every few seconds, and replaced."""
-    chance = random.Random(11)
+    chance = chance_of(11)
     trees: list[Tree] = [start_tree("-p", "1") for _ in range(3)]
     beat(app)
     end = time.monotonic() + MINUTES * 60

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ import pytest
 
 from pyxqueue import EventStatus, TaskQueue
 from tests.conftest import Servers
+from tests.support.seeds import chance_of, seeds_of
 from tests.support.trees import Tree
 from tests.support.until import until
 
@@ -31,7 +31,7 @@ def order(_steps: int) -> list[object]:
 
 def storm(url: str, folder: Path, *, stream: str, tasks: int, steps: int, seed: int, every: float) -> int:
     """Run tasks in trees of which a busy process is killed every so many seconds. Returns how many were killed."""
-    log, chance = folder / "log", random.Random(seed)
+    log, chance = folder / "log", chance_of(seed)
     variables: Mapping[str, str] = {URL: url, STREAM: stream, LOG: str(log)}
     with ExitStack() as stack, closing(TaskQueue(url, stream_key=stream, lease=2)) as queue:
         trees = [
@@ -109,7 +109,7 @@ def test_tasks_resume(servers: Servers, stream_key: str, tmp_path: Path, store: 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds_of(range(2)))
 @pytest.mark.parametrize("store", ["redis", "sqlite"])
 def test_tasks_resume_for_long(servers: Servers, stream_key: str, tmp_path: Path, store: str, seed: int) -> None:
     """Two hundred tasks of ten steps."""

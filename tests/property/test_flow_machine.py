@@ -18,6 +18,7 @@ from pyxqueue.testing.contract import Harness
 from pyxqueue.testing.contract.steps import decided, defer, done, fail, job, retry, take
 from pyxqueue.testing.memory import MemoryHarness
 from tests.contract.wrong import PLANTED, Wrong
+from tests.support.seeds import seeds_of
 
 from ..support.machines import MakeHarness
 
@@ -213,7 +214,7 @@ def walk(make: MakeHarness, seed: int, flows: int) -> None:
             one.compare()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds_of(range(2)))
 def test_flows_on_every_store(make: MakeHarness, seed: int) -> None:
     """Eight flows of up to eight tasks each."""
     walk(make, seed, 8)
@@ -249,7 +250,7 @@ def test_a_wrong_backend_is_found(wrong: Wrong) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(10, 20))
+@pytest.mark.parametrize("seed", seeds_of(range(10, 20)))
 def test_flows_on_every_store_for_long(make: MakeHarness, seed: int) -> None:
     """A hundred flows each."""
     walk(make, seed, 100)

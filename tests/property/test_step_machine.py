@@ -26,6 +26,7 @@ from pyxqueue.worker.executors import Inline
 from pyxqueue.worker.serving import QueueParts
 from pyxqueue.worker.worker import Worker
 from tests.contract.wrong import PLANTED, Wrong
+from tests.support.seeds import seeds_of
 
 from ..support.machines import MakeHarness
 from ..support.redis_harness import RedisHarness
@@ -241,7 +242,7 @@ def walk(make: MakeHarness, seed: int, worlds: int) -> None:
             world.check()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds_of(range(2)))
 def test_tasks_resume_on_every_store(make: MakeHarness, seed: int) -> None:
     """Three tasks of up to seven steps each, whose workers die."""
     walk(make, seed, 4)
@@ -259,7 +260,7 @@ def test_a_wrong_backend_is_found(wrong: Wrong) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(10, 20))
+@pytest.mark.parametrize("seed", seeds_of(range(10, 20)))
 def test_tasks_resume_on_every_store_for_long(make: MakeHarness, seed: int) -> None:
     """Three hundred tasks each."""
     walk(make, seed, 100)

@@ -16,12 +16,11 @@ from pyxqueue.testing.servers import ServerKind
 from tests.conftest import kinds_to_test
 from tests.processes.app import App, Line, Site, append_lines, now_ms
 from tests.support.left_over import left_over
+from tests.support.seeds import SEED, seed_of
 from tests.support.until import until
 
 from .checker import Findings, Stored, check, recoveries
 
-SEED = "PYXQUEUE_SEED"
-"""A variable with the seed of a storm, to replay it."""
 BATCH = 250
 
 
@@ -70,7 +69,7 @@ class Storm:
     def __init__(self, site: Site, seed: int) -> None:
         self.site = site
         self.app: App = site.app()
-        self.seed = int(os.environ.get(SEED, seed))
+        self.seed = seed_of(seed)
         self.chance = random.Random(self.seed)
         self.log = Log(site.log)
         self.killed: set[int] = set()

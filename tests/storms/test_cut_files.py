@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -22,18 +20,18 @@ from pyxqueue.testing.servers import Server, ServerKind
 from tests.conftest import kinds_to_test
 from tests.support.left_over import in_redis, in_sqlite
 from tests.support.redis_harness import RedisHarness
+from tests.support.seeds import chance_of
 from tests.support.sqlite_harness import always, never
 
 from .disk import Disk
 from .history import LEASE, History, audit
-from .storm import SEED
 
 ROUNDS = 12
 
 
 def offsets(size: int, count: int) -> list[int]:
     """Where to cut: at the end, and elsewhere."""
-    chance = random.Random(int(os.environ.get(SEED, "1")))
+    chance = chance_of(1)
     return sorted({size, *(chance.randrange(size) for _ in range(count - 1))})
 
 
@@ -66,7 +64,7 @@ def cut_log(kind: ServerKind, stream_key: str, cuts: int) -> set[int]:
         with harness(server, stream_key) as first:
             log = log_of(server)
             backend = first.open(history=10_000)
-            history = History(backend, lambda: log.stat().st_size, random.Random(1))
+            history = History(backend, lambda: log.stat().st_size, chance_of(1))
             history.play(ROUNDS)
         server.kill()
         whole = log.read_bytes()
@@ -115,7 +113,7 @@ def cut_wal(folder: Path, cuts: int) -> set[int]:
     wal = Path(f"{path}-wal")
     with opened(path) as backend:
         backend.lease_ms()
-        history = History(backend, lambda: wal.stat().st_size, random.Random(1))
+        history = History(backend, lambda: wal.stat().st_size, chance_of(1))
         history.play(ROUNDS)
         main, whole = path.read_bytes(), wal.read_bytes()
     for offset in offsets(len(whole), cuts):
@@ -145,13 +143,13 @@ def cut_power(folder: Path, cuts: int) -> set[int]:
     """Play a history on a disk that remembers each write, and audit what a loss of power leaves of the files."""
     path, clock, found = folder / "queue.db", FakeClock(), set[int]()
     options = StoreOptions("kit", lease_ms=LEASE, history=10_000)
-    chance = random.Random(int(os.environ.get(SEED, "1")))
+    chance = chance_of(1)
     with closing(Disk()) as disk:
         backend = SQLiteBackend(path, options, clock=clock, safe_for_wal=never, durability="full", driver=powered(disk))
         with closing(backend):
             backend.lease_ms()
             begun = len(disk.writes)
-            history = History(backend, lambda: len(disk.writes), random.Random(1))
+            history = History(backend, lambda: len(disk.writes), chance_of(1))
             history.play(ROUNDS)
         total = len(disk.writes)
         for cut in sorted({total, *(chance.randrange(begun, total) for _ in range(cuts - 1))}):

@@ -175,10 +175,11 @@ def test_many_kills_on_a_file(site: Site, file: Path, start_tree: StartTree) -> 
 
 
 @contextmanager
-def producers(site: Site) -> Iterator[None]:
+def producers(one: Storm) -> Iterator[None]:
     """Three programs that enqueue, killed at the end."""
     command = [sys.executable, "-W", "error", "-m", "tests.processes.app_producer"]
-    started = [subprocess.Popen(command, cwd=ROOT, env=environment(site.environment())) for _ in range(3)]
+    seeds, environ = [str(one.chance.random()) for _ in range(3)], environment(one.site.environment())
+    started = [subprocess.Popen([*command, seed], cwd=ROOT, env=environ) for seed in seeds]
     try:
         yield
     finally:
@@ -195,7 +196,7 @@ def test_producers_and_workers_are_killed_for_minutes(site: Site, file: Path, st
         trees = Trees(one, start_tree)
         end = time.monotonic() + MINUTES * 60
         while time.monotonic() < end:
-            with producers(one.site):
+            with producers(one):
                 all_at_once = min(end, time.monotonic() + 60)
                 while time.monotonic() < all_at_once:
                     time.sleep(0.3)  # the rhythm of the kills; nothing waits for it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 from contextlib import closing
 
@@ -17,6 +16,7 @@ from tests.conftest import kinds_to_test
 from tests.processes.app import Site
 from tests.processes.conftest import StartTree
 from tests.support.proxy import Proxy
+from tests.support.seeds import chance_of
 
 LIMIT = 60
 """Seconds after which a wait counts as one that never returns."""
@@ -54,7 +54,7 @@ def wait_in_threads(queue: TaskQueue, ids: list[str], found: dict[str, object]) 
 def waits(site: Site, start_tree: StartTree, kind: ServerKind, tasks: int, seconds: float) -> int:
     """Wait for tasks, a tenth of them in threads, while all connections are cut again and again. Returns how many
     connections were cut."""
-    chance, over, cuts = random.Random(1), threading.Event(), 0
+    chance, over, cuts = chance_of(1), threading.Event(), 0
 
     def cut(proxy: Proxy) -> None:
         nonlocal cuts

@@ -23,6 +23,7 @@ from pyxqueue.testing.contract.steps import counts, done, ids_of, job, take
 from pyxqueue.testing.faulty import OPERATIONS, FaultyCall
 from pyxqueue.testing.memory import MemoryHarness
 from pyxqueue.worker.worker import Worker
+from tests.support.seeds import seeds_of
 from tests.support.until import until
 from tests.worker.harness import Bench
 
@@ -147,7 +148,7 @@ def test_every_operation_can_be_hit(backend: MemoryBackend) -> None:
 
 # -- a worker in front of it
 
-SEEDS = range(60)
+SEEDS = seeds_of(range(60))
 COUNT = 12
 
 
@@ -264,7 +265,7 @@ def test_nor_do_two_stores(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     trial.judge(results.wait(list(trial.wanted), 0))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds_of(range(6)))
 def test_nor_do_threads(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same with all loops of the worker at work, two tasks at once, and duties that hand back and renew."""
     trial = Trial(seed, monkeypatch)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pyxqueue.inflight import STUCK
 from pyxqueue.worker.batch_sizer import BUDGET, MAX_BATCH, BatchSizer
+from tests.support.seeds import seeds_of
 
 
 def settled(seconds: float) -> BatchSizer:
@@ -82,7 +83,7 @@ def test_single_tasks_do_not_make_large_batches() -> None:
     assert sizer.limit == 2
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", seeds_of(range(10)))
 def test_little_is_claimed_behind_a_task_that_takes_long(seed: int) -> None:
     """One task in a hundred takes a second, the others a millisecond: batches stay so small that little is given
     back."""
