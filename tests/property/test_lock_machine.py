@@ -104,23 +104,23 @@ def on_server(url: str) -> MakeHarness:
 
 def test_the_model_keeps_its_own_rules() -> None:
     """The holder of a lock has not ended, in the model itself."""
-    run(lambda: nullcontext(MemoryHarness()), examples=50)
+    run(lambda: nullcontext(MemoryHarness()), examples=25)
 
 
 def test_sqlite_follows_the_model() -> None:
     """Locks in a file."""
-    run(lambda: closing(SQLiteHarness()), examples=25)
+    run(lambda: closing(SQLiteHarness()), examples=10)
 
 
 def test_fakeredis_follows_the_model() -> None:
     """Locks on fakeredis."""
-    run(on_fakeredis, examples=15, steps=30, reclaims=True)
+    run(on_fakeredis, examples=6, steps=30, reclaims=True)
 
 
 @pytest.mark.parametrize("kind", kinds_to_test())
 def test_a_server_follows_the_model(kind: ServerKind, servers: Servers) -> None:
     """Locks on a real server."""
-    run(on_server(servers(kind).url), examples=15, reclaims=True)
+    run(on_server(servers(kind).url), examples=6, reclaims=True)
 
 
 @pytest.mark.soak

@@ -27,7 +27,7 @@ def run(safe_for_wal: Callable[[Version], bool], *, examples: int, steps: int) -
 @JOURNALS
 def test_sqlite_follows_the_model(safe_for_wal: Callable[[Version], bool]) -> None:
     """Claims, verdicts, leases, progress and administration in any order, as the model does them."""
-    run(safe_for_wal, examples=25, steps=40)
+    run(safe_for_wal, examples=12, steps=40)
 
 
 @pytest.mark.soak

@@ -45,7 +45,8 @@ def settled(outcome: Outcome, verdict: Verdict, *, accepted: bool = True) -> Tas
 @pytest.fixture
 def restored() -> Iterator[None]:
     """Logging as it was."""
-    names = ("", "pyxqueue", "pyxqueue.worker", "shop", "library")
+    # Also those of other tests: `logging.config` disables them all.
+    names = {"", "pyxqueue", "pyxqueue.worker", "shop", "library", *logging.Logger.manager.loggerDict}
     before = [(one, one.handlers[:], one.level, one.disabled) for one in map(logging.getLogger, names)]
     yield
     for one, handlers, level, disabled in before:

@@ -645,8 +645,10 @@ def test_what_no_code_handles_is_fit_to_be_shown(
     finally:
         logging.getLogger().removeHandler(handler)
 
-    assert [one.name for one in caplog.records] == ["pyxqueue.worker"] * 3
-    assert {type(caplog.records[0].exc_text)} == {Lines}
+    # On a slow machine a line about a blocked loop comes between: `gc.collect` blocks it.
+    records = [one for one in caplog.records if "has been blocked" not in one.getMessage()]
+    assert [one.name for one in records] == ["pyxqueue.worker"] * 3
+    assert {type(one.exc_text) for one in records} == {Lines}
     assert stream.getvalue().replace("\n", "").isprintable()
     assert not [line for line in stream.getvalue().splitlines() if line.startswith("ERROR")]
     assert len(stream.getvalue()) < 60_000
