@@ -28,6 +28,7 @@ class QueueGauges:
 
     def __init__(self, queues: Iterable[TaskQueue], *, meter_provider: metrics.MeterProvider | None = None) -> None:
         self._queues = list(queues)
+        self._kept: list[tuple[Attributes, Depth]] | None = None
         meter = metrics.get_meter("pyxqueue", meter_provider=meter_provider)
         meter.create_observable_gauge("pyxqueue.queue.tasks", [self._tasks], "{task}", "Tasks by where they are.")
         meter.create_observable_gauge(
@@ -35,12 +36,14 @@ class QueueGauges:
         )
 
     def _tasks(self, _options: metrics.CallbackOptions) -> Iterator[metrics.Observation]:
-        for about, depth in self._read():
+        self._kept = list(self._read())
+        for about, depth in self._kept:
             for place in Place:
                 yield metrics.Observation(getattr(depth, place), {**about, "pyxqueue.place": place.value})
 
     def _oldest(self, _options: metrics.CallbackOptions) -> Iterator[metrics.Observation]:
-        for about, depth in self._read():
+        found, self._kept = self._kept, None  # what was read for the other gauge just now, once
+        for about, depth in self._read() if found is None else found:
             yield metrics.Observation(depth.oldest_ms / 1000, about)
 
     def _read(self) -> Iterator[tuple[Attributes, Depth]]:

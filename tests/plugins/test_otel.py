@@ -444,6 +444,24 @@ def test_gauges_measure_whole_queues(telemetry: Telemetry) -> None:
     assert other.admin.groups() == []
 
 
+def test_gauges_read_a_queue_once(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time that the metrics are collected, and then anew."""
+    queue = TaskQueue(f"memory://{uuid.uuid4().hex}", "shop")
+    task = queue.task(name="shop.pay")(lambda: None)
+    backend, reads = queue.stores.backend, list[None]()
+    depth = backend.depth
+    monkeypatch.setattr(backend, "depth", lambda: reads.append(None) or depth())  # type: ignore[func-returns-value] # append returns None
+    QueueGauges([queue], meter_provider=telemetry.meters)
+
+    task()
+    first = measured(telemetry)["pyxqueue.queue.tasks"]["shop", "ready"]
+    task()
+    second = measured(telemetry)["pyxqueue.queue.tasks"]["shop", "ready"]
+
+    assert (first, second) == (1, 2)
+    assert len(reads) == 2
+
+
 def measured(telemetry: Telemetry) -> dict[str, dict[tuple[object, object], float]]:
     """What was collected at one time, by the names of metric, queue and place."""
     data = telemetry.reader.get_metrics_data()
