@@ -32,7 +32,10 @@ class Running:
     on: str
     """The worker, as ``host:pid``."""
     for_ms: int | None
+    """For how long it has run; None if that is not known, or it has not begun."""
     progress: Progress | None
+    begun: bool = True
+    """Whether the worker runs it; one that may have killed a process waits there until it can run alone."""
 
 
 @frozen
@@ -104,10 +107,11 @@ def _running(queue: TaskQueue, workers: Sequence[WorkerInfo], most: int) -> list
     found = list[Running]()
     for task_id, info in zip(longest, queue.stores.backend.show(longest), strict=True):
         if info is not None and info.worker:
-            since = began.get(task_id) or info.started_ms
+            since = holders[task_id].began(info)
             name = info.readable.name if info.readable else "?"
+            begun, since = since != 0, info.started_ms if since is None else since
             for_ms = max(0, now - since) if since else None
-            found.append(Running(task_id, name, where(holders[task_id]), for_ms, info.progress))
+            found.append(Running(task_id, name, where(holders[task_id]), for_ms, info.progress, begun))
     return sorted(found, key=lambda one: -(one.for_ms or 0))
 
 
@@ -120,11 +124,14 @@ def where(worker: WorkerInfo) -> str:
 
 def running_table(running: Sequence[Running]) -> list[str]:
     """Return a table of tasks that run."""
-    rows = [
-        [one.on, cut_front(one.task, 30), "?" if one.for_ms is None else age(one.for_ms), bar(one.progress)]
-        for one in running
-    ]
+    rows = [[one.on, cut_front(one.task, 30), _for(one), bar(one.progress)] for one in running]
     return table(["running on", "task", "for", "progress"], rows, {"running on", "task", "progress"})
+
+
+def _for(one: Running) -> str:
+    if not one.begun:
+        return "not begun"
+    return "?" if one.for_ms is None else age(one.for_ms)
 
 
 def _is_busy(worker: WorkerInfo) -> bool:
@@ -134,7 +141,8 @@ def _is_busy(worker: WorkerInfo) -> bool:
 
 def workers_line(seen: Look) -> str:
     """Return how many workers there are, where, and how many of them are busy."""
-    hosts = {worker.host for worker in seen.workers if worker.host}
+    told = [worker for worker in seen.workers if worker.facts is not None]  # of others, the name is not known
+    hosts = {worker.host for worker in told or seen.workers if worker.host}
     on = f" on {counted(len(hosts), 'host')}" if hosts else ""
     states = Counter(
         state

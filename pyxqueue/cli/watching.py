@@ -212,7 +212,7 @@ def facts(watched: Watched) -> Mapping[str, Any]:
         "workers": [_worker(one, seen.lease_ms) for one in seen.workers],
         "running": [
             {"id": one.id, "task": one.task, "on": one.on, "for_ms": one.for_ms,
-             "progress": progress_text_of(one.progress) or None}
+             "begun": one.begun, "progress": progress_text_of(one.progress) or None}
             for one in seen.running
         ],
         "failures": [{"task": one.name, "error": one.error, "count": one.count} for one in seen.kinds],

@@ -60,7 +60,12 @@ class Situation(Struct, frozen=True):
 def explain(backend: Backend, info: TaskInfo, now: int, scan: int = _SCAN_LIMIT) -> Explanation:
     """Return what the task waits for. `scan`: how many tasks are looked at for its place in a line."""
     if info.status is TaskStatus.STARTED:
-        return Explanation(info.id, info.status, [f"it runs or is about to run on {info.worker}"])
+        told = [f"it runs or is about to run on {info.worker}"]
+        if info.readable is not None and info.readable.redelivered:
+            told.append(
+                "it was lost while a worker had it, so it runs alone there: it waits until other tasks have ended"
+            )
+        return Explanation(info.id, info.status, told)
     if info.status.ended:
         return Explanation(info.id, info.status, [f"it has ended with {info.status.name}"])
     situation = Situation(backend, info, now, scan)

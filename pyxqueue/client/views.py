@@ -15,9 +15,11 @@ from ..codec import Codec
 from ..errors import PyxqueueError, SealError, SerializationError
 from ..model.message import ConsumerInfo, Depth, Message, Progress, TaskInfo, TaskStatus
 from ..model.past import Attempt, attempts_in
-from ..model.presence import WorkerFacts
+from ..model.presence import MAX_RUNS, WorkerFacts
 from .reasons import reason
 
+_JUST_NOW_MS = 5_000
+"""Of a task that was claimed within this time before its supervisor spoke, it is not known whether it has begun."""
 _NAME = re.compile(r"worker-[0-9]{1,9}-([0-9]{1,9})-([0-9a-f]{12})-[\w-]{8}\Z", re.ASCII)
 
 
@@ -118,6 +120,17 @@ class WorkerInfo(Struct, frozen=True):
             facts=facts,
             host=facts.host if facts is not None else found[2] if found else "",
         )
+
+    def began(self, task: TaskInfo) -> int | None:
+        """Return when it began to run a task that it holds (ms of the store's clock): 0 if it has not begun, as one
+        that waits to run alone; None if that is not known, for example because it was claimed just now."""
+        if self.facts is None or self.facts.lost:
+            return None
+        for run in self.facts.runs:
+            if run.id == task.id:
+                return run.since_ms
+        is_all = len(self.facts.runs) < min(MAX_RUNS, len(self.in_flight))
+        return 0 if is_all and self.facts.seen_ms - task.started_ms > _JUST_NOW_MS else None
 
     def is_silent(self, lease_ms: int) -> bool:
         """Whether nothing has been heard of it for so long that its host may be dead. `lease_ms`: the queue's lease."""

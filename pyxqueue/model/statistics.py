@@ -166,13 +166,16 @@ class Statistics(Struct, frozen=True):
 
     @property
     def deaths(self) -> Sequence[tuple[str, int]]:
-        """The names of tasks whose processes died in the slices, and how often, the worst first."""
-        return _worst((one.name, one.ended.get("crashed", 0)) for one in self.recent)
+        """The names of tasks whose processes died in the slices, and how often. First is the one of whose runs the
+        largest part ended so: others, which ran beside it, may have died with it more often."""
+        died = [(one.name, one.ended.get("crashed", 0), one.run.count) for one in self.recent]
+        worst = sorted((one for one in died if one[1]), key=lambda one: (-one[1] / (one[1] + one[2]), -one[1]))
+        return [(name, times) for name, times, _ in worst]
 
     @property
     def losses(self) -> Sequence[tuple[str, int]]:
         """The names of tasks that a failover has lost in the slices, and how many, the worst first."""
-        return _worst((one.name, one.lost) for one in self.recent)
+        return sorted(((one.name, one.lost) for one in self.recent if one.lost), key=lambda one: -one[1])
 
 
 class StatisticsBatch(Struct, frozen=True):
@@ -182,10 +185,6 @@ class StatisticsBatch(Struct, frozen=True):
     number: int
     """It is larger than that of any other batch of the sender. A batch that is sent again has the same."""
     tasks: Sequence[TaskCounts]
-
-
-def _worst(found: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    return sorted((one for one in found if one[1]), key=lambda one: -one[1])
 
 
 def empty_row() -> Row:

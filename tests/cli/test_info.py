@@ -11,6 +11,7 @@ from redis import Redis
 
 from pyxqueue import TaskQueue
 from pyxqueue.model.message import Message
+from pyxqueue.model.presence import Announcement, Process
 
 from .conftest import Command, Write
 from .jobs import WORKER, claim, enqueue, fail, succeed
@@ -52,6 +53,26 @@ def test_info_shows_the_tasks_of_each_worker(queue: TaskQueue, command: Command)
         4242,
         ["h1"],
     )
+
+
+def test_what_a_worker_holds_and_does_not_run_is_told_apart(
+    queue: TaskQueue, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that waits to run alone. A worker that has just started, whose host has no name yet, is no other host."""
+    backend = queue.stores.backend
+    enqueue(queue, "h1", "h2")
+    backend.claim(WORKER, 2, 0)
+    backend.claim("worker-2-4243-0242ac120002-1e9gmXli", 1, 0)
+    process = Process(4242, 60_000, 8, None, [("h1", 500)])
+    backend.announce("s", 60_000, Announcement("web1", 1, "1", "3", ["jobs.add"], 0, False, {WORKER: process}).text())  # type: ignore[attr-defined]  # the store of this test has it
+    monkeypatch.setattr("pyxqueue.client.views._JUST_NOW_MS", -1)
+
+    lines = [line.split() for line in command("info").stdout.splitlines()]
+    [group] = json.loads(command("info", "--json").stdout)["groups"]
+
+    assert ["web1:4242", "jobs.add", "not", "begun"] in lines
+    assert ["2", "workers", "on", "1", "host:", "1", "busy,", "1", "idle"] in lines
+    assert {run["id"]: run["begun"] for run in group["workers"][0]["running"]} == {"h1": True, "h2": False}
 
 
 def test_info_is_a_table_for_people(queue: TaskQueue, command: Command) -> None:

@@ -164,14 +164,17 @@ def _worker(worker: WorkerInfo, now: int) -> dict[str, Any]:
         "draining": worker.facts is not None and worker.facts.draining,
         "idle_ms": worker.idle_ms,
         "in_flight": list(worker.in_flight),
-        "running": [_run(task, now) for task in worker.tasks],
+        "running": [_run(worker, task, now) for task in worker.tasks],
     }
 
 
-def _run(info: TaskInfo, now: int) -> dict[str, Any]:
+def _run(worker: WorkerInfo, info: TaskInfo, now: int) -> dict[str, Any]:
+    began = worker.began(info)
+    since = info.started_ms if began is None else began
     return {
         "id": info.id,
         "task": info.readable.name if info.readable else None,
-        "for_ms": max(0, now - info.started_ms) if info.started_ms else None,
+        "for_ms": max(0, now - since) if since else None,
+        "begun": began != 0,
         "progress": progress_text(info) or None,
     }
