@@ -184,7 +184,11 @@ def _purge(queue: TaskQueue, form: Form) -> Done:
 
 
 def _part(form: Form) -> dict[str, str]:
-    """Return the part of a queue that is to be paused."""
+    """Return the part of a queue that is to be paused. Raises `ConfigurationError` for a name that was left empty: it
+    does not mean the whole queue."""
+    for name in ("task", "limit"):
+        if name in form.fields:
+            form.needed(name)
     return {name: form.one(name) for name in ("task", "limit", "key") if form.one(name)}
 
 
@@ -200,18 +204,26 @@ def _resume(queue: TaskQueue, form: Form) -> Done:
 
 def _limit(queue: TaskQueue, form: Form) -> Done:
     name, key = form.needed("name"), form.one("key") or None
+    targets = [name if key is None else f"{name}/{key}"]
+    if form.flag("reset"):
+        queue.limits.set(name, **({"rate": None} if "rate" in form.fields else {"concurrency": None}), key=key)
+        return Done(1, "reset", targets=targets)
     if "rate" in form.fields:
         _set_rate(queue, form, name, key)
     else:
-        queue.limits.set(name, concurrency=form.whole("concurrency"), key=key)
-    return Done(1, "set", targets=[name if key is None else f"{name}/{key}"])
+        queue.limits.set(name, concurrency=_given(form, "concurrency"), key=key)
+    return Done(1, "set", targets=targets)
+
+
+def _given(form: Form, name: str) -> int:
+    """Return a number that must be there: an empty field does not mean that there is no limit."""
+    if (value := form.whole(name)) is None:
+        raise ConfigurationError(f"give a number as {name}, or reset=1 to let what the code says count again")
+    return value
 
 
 def _set_rate(queue: TaskQueue, form: Form, name: str, key: str | None) -> None:
-    rate = form.whole("rate")
-    if rate is None:
-        queue.limits.set(name, rate=None, key=key)
-        return
+    rate = _given(form, "rate")
     per = form.number("per")
     if per is None:
         raise ConfigurationError("a rate needs the length of its period in seconds (per)")

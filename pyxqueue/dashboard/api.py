@@ -9,12 +9,17 @@ import msgspec
 
 from ..model.message import Depth
 from ..model.statistics import Statistics, TaskCounts
-from .values import GroupRow
+from .values import GroupRow, TaskRow
 
 
 def plain(value: object) -> Any:
     """Return a value of a page as JSON has it."""
     return msgspec.to_builtins(value, str_keys=True)
+
+
+def task(row: TaskRow) -> dict[str, Any]:
+    """Return a task of a list, with the name of its state."""
+    return {**plain(row), "status": row.status.name}
 
 
 def group(row: GroupRow) -> dict[str, Any]:

@@ -48,7 +48,7 @@ from .rendering import html
 from .services import Services
 from .site import Page, Site, decode, link
 from .threads import BusyError
-from .values import ErrorView, Filters, GroupRow, TaskList, WorkersView
+from .values import ErrorView, Filters, GroupRow, TaskList, TaskView, WorkersView
 
 log = get_logger("pyxqueue.dashboard")
 audit = get_logger("pyxqueue.dashboard.audit")
@@ -102,7 +102,8 @@ class Visit:
 
     @property
     def is_api(self) -> bool:
-        return self.route.startswith("api_")
+        below: str = self.request.scope["path"].removeprefix(self.root)
+        return self.route.startswith("api_") or (self.route == "missing" and below.startswith("/api/"))
 
     @property
     def streams(self) -> bool:
@@ -201,7 +202,7 @@ def _site(visit: Visit, queues: Sequence[tuple[str, str]], events: str = "") -> 
     )
 
 
-DID = frozenset({"retried", "cancelled", "deleted", "paused", "resumed", "set", "enqueued", "ordered"})
+DID = frozenset({"retried", "cancelled", "deleted", "paused", "resumed", "set", "reset", "enqueued", "ordered"})
 
 
 def _notice(visit: Visit) -> str:
@@ -538,13 +539,14 @@ async def api_workers(visit: Visit) -> Response:
 
 async def api_task(visit: Visit) -> Response:
     queue, task_id = await visit.queue(), visit.part("id")
-    return JSONResponse(api.plain(await visit.read(lambda: visit.services.reading.task(queue, task_id))))
+    view: TaskView = await visit.read(lambda: visit.services.reading.task(queue, task_id))
+    return JSONResponse({**api.plain(view), "row": api.task(view.row)})
 
 
 async def api_tasks(visit: Visit) -> Response:
     view = await _tasks(visit)
     return JSONResponse(
-        {"now_ms": view.now_ms, "tasks": api.plain(view.rows), "next": view.next, "scanned": view.scanned,
+        {"now_ms": view.now_ms, "tasks": list(map(api.task, view.rows)), "next": view.next, "scanned": view.scanned,
          "missing": dict(view.missing)}
     )  # fmt: skip
 

@@ -135,7 +135,12 @@ def test_a_form_that_cannot_be_read_is_refused(visitor: Visitor, content: bytes,
         ("limit", {"name": "a/b", "concurrency": "1"}),
         ("limit", {"name": "a", "rate": "1"}),
         ("limit", {"name": "a", "rate": "1e400", "per": "1"}),
+        ("limit", {"name": "a", "concurrency": ""}),
+        ("limit", {"name": "a", "rate": "", "per": "1"}),
         ("pause", {"key": "a"}),
+        ("pause", {"task": " "}),
+        ("pause", {"limit": ""}),
+        ("resume", {"task": ""}),
         ("pause", {"task": "not a name"}),
         ("schedule_run", {}),
     ],
@@ -147,6 +152,31 @@ def test_an_action_that_makes_no_sense_is_refused(visitor: Visitor, action: str,
 
     assert page.status_code == api.status_code == 400
     assert api.json()["error"]
+
+
+def test_a_limit_is_set_and_reset(queue: TaskQueue, visitor: Visitor) -> None:
+    """The page says which of both was done, and has a button to reset what was set."""
+    client, path = visitor(), "/q/mail/cg/do/limit"
+    client.post(path, data={"name": "gpu", "concurrency": "3"})
+    shown, numbers = client.get("/q/mail/cg/limits").text, queue.limits.list()
+
+    answer = client.post(path, data={"name": "gpu", "concurrency": "", "reset": "1"})
+
+    assert ">Reset<" in shown
+    assert [one.number for one in numbers] == [3]
+    assert queue.limits.list() == []
+    assert "did=reset" in answer.headers["location"]
+
+
+def test_the_api_answers_with_json(visitor: Visitor, task_id: str) -> None:
+    """Also where there is nothing; and a state has its name."""
+    client = visitor()
+
+    listed = client.get("/api/v1/queues/mail/cg/ready").json()["tasks"]
+
+    assert client.get("/api/v1/nothing").json() == {"error": "There is no such page."}
+    assert [(one["id"], one["status"]) for one in listed] == [(task_id, "PENDING")]
+    assert client.get(f"/api/v1/queues/mail/cg/tasks/{task_id}").json()["row"]["status"] == "PENDING"
 
 
 def test_a_chosen_thing_that_is_not_there_is_said(visitor: Visitor) -> None:
