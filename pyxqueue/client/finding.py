@@ -160,6 +160,8 @@ class FailureGroup(Struct, frozen=True):
     """The id of the last one."""
     text: str
     """Why that failed, in one line."""
+    body_bytes: int = 0
+    """How many bytes its arguments have."""
 
 
 class FailurePage(Struct, frozen=True):
@@ -263,7 +265,7 @@ def failures(backend: Backend, limit: int) -> FailurePage:
     found = [
         FailureGroup(
             name, error, group.count, group.first_ms, group.last.info.updated_ms, group.last.info.id,
-            failure_text(group.last),
+            failure_text(group.last), group.last.body_bytes,
         )
         for (name, error), group in groups.items()
         if group.last is not None

@@ -144,6 +144,7 @@ def task(site: Site, view: TaskView) -> Page:
         "chart": drawn(view),
         "bar": _percent(view.row.progress),
         "reasons": view.reasons if waits else (),
+        "held": view.reasons[1:] if view.row.status is TaskStatus.STARTED else (),
         "place_name": PLACES[Place(view.place)] if view.place else "",
         "queue": view.queue,
         "group": view.group,
@@ -302,8 +303,8 @@ def _card(site: Site, row: GroupRow) -> Card:
 
 
 def alarm(row: GroupRow, depth: Depth) -> str:
-    """Return what is wrong with a group, in one line; empty if nothing is."""
-    return " · ".join(_wrong(row, depth))
+    """Return what is wrong with a group, each thing in a line; empty if nothing is."""
+    return "\n".join(_wrong(row, depth))
 
 
 def _wrong(row: GroupRow, depth: Depth) -> Iterator[str]:
@@ -328,7 +329,7 @@ def verdict(rows: Sequence[GroupRow]) -> str:
     """Return how many groups need somebody, in words; that all is well only if no task has failed either."""
     alarms = sum(row.depth is None or bool(alarm(row, row.depth)) for row in rows)
     if alarms:
-        return f"{number(alarms)} need{'s' if alarms == 1 else ''} you"
+        return f"{number(alarms)} need{'s' if alarms == 1 else ''} attention"
     return "" if any(row.depth and row.depth.failed for row in rows) else "all is well"
 
 

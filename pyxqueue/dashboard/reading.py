@@ -14,7 +14,7 @@ import msgspec
 from attrs import field, frozen
 
 from ..client.explaining import explain
-from ..client.finding import FailurePage, Where
+from ..client.finding import PEEK, FailureGroup, FailurePage, Where
 from ..client.flow_view import FlowView, flow_view
 from ..client.limits import paused_tasks
 from ..client.queue import TaskQueue, store_of
@@ -79,6 +79,11 @@ FAILURES = 1_024
 _SOME = 100
 _SCANNED, _SCANNED_TEXT = 768, 256
 """How many tasks are looked at for a page of those that fit, and if a text is looked for."""
+_READ = 500_000
+"""About how many bytes are read for a page to know the secrets in arguments, which may be in texts of errors too."""
+_EXAMPLE, _RECORD = 50_000, 10_000
+"""The most bytes of the arguments of an example, and about how many its failure has."""
+_UNSEEN = "what it says is on the page of the task: the arguments are too large to look for secrets in it here"
 _STORES = 3
 _FEWER = 5
 _KEPT = 60.0
@@ -140,9 +145,11 @@ class Reading:
         found: FailurePage | None = None
         if row.depth is None or row.depth.failed:
             found, missing = tried("failures", lambda: queue.admin.failures(_SOME))
-        first = worker_page(queue, workers, lease, limit=_FEW).workers
+        kinds = found.groups[:_FEWER] if found else ()
+        infos = shown(queue, [*_examples(kinds), *_held(workers[:_FEW])])
+        first = worker_page(queue, workers, lease, limit=_FEW, infos=infos).workers
         newest = found.scanned if found and not found.complete else 0
-        return GroupView(wall_clock(), row, first, failure_rows(found)[:_FEWER], newest, missing)
+        return GroupView(wall_clock(), row, first, self._kinds(queue, kinds, infos), newest, missing)
 
     def tasks(self, queue: TaskQueue, place: Place, filters: Filters, *, raw: bool = True) -> TaskList:
         """Return a page of the tasks of a place. Without `raw`, a text is only found where the visitor can see it: else
@@ -153,7 +160,8 @@ class Reading:
             why = f"{type(backend).__name__} does not list the tasks of a place: `pyxqueue tasks` lists them by state"
             return TaskList(wall_clock(), row, place, (), filters, "", 0, {"tasks": why})
         scan = _SCANNED_TEXT if filters.text else _SCANNED
-        page = queue.admin.list(place, where=where, after=filters.after, limit=limit, scan=scan)
+        peek = max(PEEK, _READ // (limit if where.is_all else scan))
+        page = queue.admin.list(place, where=where, after=filters.after, limit=limit, peek=peek, scan=scan)
         rows = [self._listed(queue, one) for one in page.tasks]
         if filters.text and not raw:
             rows = [one for one in rows if _shows(one, filters.text)]
@@ -166,14 +174,23 @@ class Reading:
         else:
             arguments, note = (), f"<{one.body_bytes:,} bytes>"
         text = ", ".join(map(_pair, arguments)) or note
-        return row_of(queue, redactor, one.info, one.body_bytes, text)
+        row = row_of(queue, redactor, one.info, one.body_bytes, text)
+        return row if one.is_whole or not row.reason else msgspec.structs.replace(row, reason=_UNSEEN)
 
     def failures(self, queue: TaskQueue, limit: int = FAILURES) -> FailureView:
         row = self.row(queue)
         found, missing = tried("failures", lambda: queue.admin.failures(limit))
         if found is None:
             return FailureView(wall_clock(), row, (), 0, False, missing)
-        return FailureView(wall_clock(), row, failure_rows(found), found.scanned, found.complete)
+        kinds = found.groups[:MAX_ROWS]
+        rows = self._kinds(queue, kinds, shown(queue, _examples(kinds)))
+        return FailureView(wall_clock(), row, rows, found.scanned, found.complete)
+
+    def _kinds(
+        self, queue: TaskQueue, kinds: Sequence[FailureGroup], infos: Mapping[str, TaskInfo]
+    ) -> list[FailureRow]:
+        """Return groups of failures without the secrets that are in the arguments of their examples."""
+        return [_kind_row(queue, Redactor(self.redact), one, infos.get(one.example)) for one in kinds]
 
     def flows(self, queue: TaskQueue) -> FlowsView:
         """Return the flows of the first tasks that wait for others."""
@@ -193,7 +210,7 @@ class Reading:
         for queue in queues:
             try:
                 every, lease = queue.admin.workers(tasks=0), self._lease(queue)
-                groups.append(worker_page(queue, every, lease, after, limit))
+                groups.append(worker_page(queue, every, lease, after, limit=limit))
             except BrokerUnavailableError:
                 if len(queues) == 1:
                     raise
@@ -287,13 +304,27 @@ def tried(what: str, read: Callable[[], T]) -> tuple[T | None, Mapping[str, str]
         return None, {what: line(Redactor(), str(error), 500)}
 
 
-def failure_rows(found: FailurePage | None) -> list[FailureRow]:
-    redactor = Redactor()
-    return [
-        FailureRow(one.name, line(redactor, one.error), one.count, one.first_ms, one.last_ms, one.example,
-                   line(redactor, one.text, 500))
-        for one in (found.groups if found else ())
-    ][:MAX_ROWS]  # fmt: skip
+def shown(queue: TaskQueue, ids: Sequence[str]) -> Mapping[str, TaskInfo]:
+    """Return what the store knows about some tasks, in one request; those that are gone are left out."""
+    found = queue.stores.backend.show(ids) if ids else ()
+    return {info.id: info for info in found if info is not None}
+
+
+def _examples(kinds: Sequence[FailureGroup]) -> list[str]:
+    """Return the examples of groups of failures whose arguments can be looked through for secrets."""
+    chosen, left = list[str](), _READ
+    for one in kinds:
+        if one.body_bytes <= _EXAMPLE and (left := left - one.body_bytes - _RECORD) >= 0:
+            chosen.append(one.example)
+    return chosen
+
+
+def _kind_row(queue: TaskQueue, redactor: Redactor, group: FailureGroup, example: TaskInfo | None) -> FailureRow:
+    if example is not None:
+        call_of(queue, redactor, example)  # so that it knows the secrets
+    text = _UNSEEN if example is None else line(redactor, group.text, 500)
+    error = line(redactor, group.error)
+    return FailureRow(group.name, error, group.count, group.first_ms, group.last_ms, group.example, text)
 
 
 _TIME = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s{0,2}([smhd]?)")
@@ -383,26 +414,31 @@ def row_of_group(
 
 
 def worker_page(
-    queue: TaskQueue, every: Sequence[WorkerInfo], lease: int, after: str = "", limit: int = 50
+    queue: TaskQueue,
+    every: Sequence[WorkerInfo],
+    lease: int,
+    after: str = "",
+    *,
+    limit: int = 50,
+    infos: Mapping[str, TaskInfo] | None = None,
 ) -> GroupWorkers:
-    """Return the first workers of a group behind the name `after`, of those that there are, with what they run."""
+    """Return the first workers of a group behind the name `after`, of those that there are, with what they run.
+    `infos`: what is known of that, by id, if it was asked for."""
     behind = [one for one in every if one.name > after]
     chosen = behind[:limit]
-    ids = [task_id for one in chosen for task_id in one.in_flight[:_RUNS]]
-    runs = {
-        run.id: RunRow(run.id, "", run.since_ms, None)
-        for one in chosen
-        for run in (one.facts.runs if one.facts else ())
-    }
-    if ids:
-        runs = {info.id: _run(info) for info in queue.stores.backend.show(ids) if info is not None}
-    rows = [_worker(queue, one, runs, alive=not one.is_silent(lease)) for one in chosen]
+    infos = shown(queue, _held(chosen)) if infos is None else infos
+    rows = [_worker(queue, one, infos, alive=not one.is_silent(lease)) for one in chosen]
     following = chosen[-1].name if len(behind) > limit else ""
     return GroupWorkers(queue.stream_key, queue.consumer_group, rows, len(every), following)
 
 
-def _worker(queue: TaskQueue, worker: WorkerInfo, runs: Mapping[str, RunRow], *, alive: bool) -> WorkerRow:
-    first = [runs[task_id] for task_id in worker.in_flight[:_RUNS] if task_id in runs]
+def _held(workers: Sequence[WorkerInfo]) -> list[str]:
+    """Return the tasks of workers that are shown."""
+    return [task_id for one in workers for task_id in one.in_flight[:_RUNS]]
+
+
+def _worker(queue: TaskQueue, worker: WorkerInfo, infos: Mapping[str, TaskInfo], *, alive: bool) -> WorkerRow:
+    first = [_run(worker, infos[task_id]) for task_id in worker.in_flight[:_RUNS] if task_id in infos]
     facts = worker.facts
     return WorkerRow(
         name=worker.name,
@@ -424,8 +460,9 @@ def _worker(queue: TaskQueue, worker: WorkerInfo, runs: Mapping[str, RunRow], *,
     )
 
 
-def _run(info: TaskInfo) -> RunRow:
-    return RunRow(info.id, name_of(info), info.started_ms, info.progress)
+def _run(worker: WorkerInfo, info: TaskInfo) -> RunRow:
+    began = worker.began(info)
+    return RunRow(info.id, name_of(info), info.started_ms if began is None else began, info.progress)
 
 
 # Tasks

@@ -27,6 +27,8 @@ _DEEPEST = 50
 _FEWEST = 4
 """A secret of fewer characters is not looked for in other texts."""
 _HEX = 64
+_LARGEST = 4_096
+"""A number of more bits is not written out."""
 
 Redact: TypeAlias = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 """Called with the name of a task and its arguments by parameter; returns those to show."""
@@ -180,11 +182,13 @@ class Redactor:
         yield "}"
 
     def _note(self, value: Any) -> None:
-        """Remember the texts in a value that is hidden."""
+        """Remember the texts and the numbers in a value that is hidden."""
         self.hid = True
         waiting, left = [value], 1_000
         while waiting and left:
             one, left = waiting.pop(), left - 1
+            if isinstance(one, int) and not isinstance(one, bool) and one.bit_length() <= _LARGEST:
+                one = str(one)  # as it stands in a text
             if isinstance(one, str) and len(one) >= _FEWEST:
                 self._secrets.add(one)
                 self._secrets.add(repr(one)[1:-1])
@@ -220,7 +224,7 @@ def binary(data: bytes) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 4_096:
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > _LARGEST:
         return f"<a number of {value.bit_length():,} bits>"
     return repr(value)
 

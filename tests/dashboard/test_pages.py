@@ -46,15 +46,15 @@ ALARMS = {
     "a host is dead": (row(silent={"web2": 3}), "web2 is silent and holds 3 tasks"),
     "many hosts are dead": (
         row(silent=dict.fromkeys("abcde", 1)),
-        " · ".join([*(f"{host} is silent and holds 1 task" for host in "abc"), "2 more hosts silent"]),
+        "\n".join([*(f"{host} is silent and holds 1 task" for host in "abc"), "2 more hosts silent"]),
     ),
     "a task kills its process": (
         row(crashed={"shop.mail": 0, "shop.rare": 1, "shop.bad": 4}),
-        "the process of shop.bad died 4 times within an hour · the process of shop.rare died once within an hour",
+        "the process of shop.bad died 4 times within an hour\nthe process of shop.rare died once within an hour",
     ),
     "a failover has lost tasks": (
         row(lost={"shop.rare": 1, "shop.mail": 1_234, "shop.fine": 0}),
-        "a failover has lost 1,234 shop.mail within an hour · a failover has lost 1 shop.rare within an hour",
+        "a failover has lost 1,234 shop.mail within an hour\na failover has lost 1 shop.rare within an hour",
     ),
     "nothing waits, and nobody works": (row(workers=0), ""),
     "all are busy, but nothing waits for long": (row(ready=9, oldest_ms=5_000, workers=2, busy=2), ""),
@@ -77,8 +77,8 @@ def test_what_is_wrong_is_one_line(case: str) -> None:
         ([row(), row()], "all is well"),
         ([], "all is well"),
         ([row(), row(failed=1)], ""),
-        ([row(), row(silent={"web2": 1})], "1 needs you"),
-        ([row(ready=1, workers=0), GroupRow("shop", "cg", None, error="cannot be read")], "2 need you"),
+        ([row(), row(silent={"web2": 1})], "1 needs attention"),
+        ([row(ready=1, workers=0), GroupRow("shop", "cg", None, error="cannot be read")], "2 need attention"),
     ],
 )
 def test_the_verdict(rows: list[GroupRow], words: str) -> None:
@@ -95,7 +95,7 @@ def test_an_open_page_hears_of_an_alarm() -> None:
     """The verdict and the alarm of a group change like its numbers."""
     texts = pages.live_overview(Overview(0, [row(ready=2, workers=0)]))
 
-    assert texts["verdict"] == "1 needs you"
+    assert texts["verdict"] == "1 needs attention"
     assert texts["shop/cg/alarm"] == "2 tasks wait, and no worker lives"
     assert texts["shop/cg/ready"] == "2"
 

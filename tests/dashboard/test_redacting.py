@@ -5,12 +5,17 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import msgspec
 import pytest
 from starlette.testclient import TestClient
 
 from pyxqueue import Seal, TaskQueue
 from pyxqueue.dashboard import Access, Dashboard
 from pyxqueue.dashboard.redacting import HIDDEN, Redactor, is_secret, unpacked
+from pyxqueue.dashboard.site import link
+from pyxqueue.model.message import Fail, Failure, Message, Record, Settlement, TaskStatus
+
+from .conftest import Visitor
 
 SECRET = "hunter22-is-my-dog"
 NAMES = [
@@ -117,6 +122,48 @@ def test_a_secret_that_was_hidden_is_hidden_in_errors_too() -> None:
     redactor.value("password", SECRET)
 
     assert redactor.text(f"cannot log in with {SECRET}") == f"cannot log in with {HIDDEN}"
+
+
+def test_a_number_that_was_hidden_is_hidden_in_errors_too() -> None:
+    """As that of a card, which is no text in the arguments."""
+    redactor = Redactor()
+    redactor.value("card", [4_111_111_111_111_111, True])
+
+    assert redactor.text("True: 4111111111111111 has expired") == f"True: {HIDDEN} has expired"
+
+
+NAMES_OF = {"queue": "mail", "group": "cg"}
+PAGES_WITH_ERRORS = {
+    "the group": link("", "group", **NAMES_OF),
+    "by kind": link("", "failures", **NAMES_OF),
+    "failed": link("", "tasks", place="failed", **NAMES_OF),
+    "failed, filtered": link("", "tasks", place="failed", name="send", **NAMES_OF),
+    "the task": link("", "task", id="one", **NAMES_OF),
+    "by kind, as JSON": link("", "api_failures", **NAMES_OF),
+    "failed, as JSON": link("", "api_tasks", place="failed", **NAMES_OF),
+}
+
+
+@pytest.mark.parametrize("more", [0, 2_000, 100_000], ids=["small", "a few KB", "large"])
+@pytest.mark.parametrize("page", PAGES_WITH_ERRORS)
+def test_no_page_shows_what_an_error_repeats_of_the_arguments(
+    page: str, more: int, queue: TaskQueue, visitor: Visitor
+) -> None:
+    """However large these are: a text that cannot be searched for secrets is left out."""
+    body = msgspec.json.encode([["x" * more], {"password": SECRET}])
+    backend = queue.stores.backend
+    backend.enqueue([Message("one", "send", body)])
+    (taken,) = backend.claim("w", 1, 0)
+    failure = Failure("LoginError", f"cannot log in with {SECRET}")
+    record = Record("one", TaskStatus.FAILURE, error=failure)
+    backend.settle([Settlement(taken.receipt, Fail(f"LoginError: cannot log in with {SECRET}"), record)])
+
+    shown = visitor().get(PAGES_WITH_ERRORS[page]).text
+
+    assert SECRET not in shown
+    assert "LoginError" in shown
+    if not more:
+        assert f"cannot log in with {HIDDEN}" in shown
 
 
 def test_a_hostile_text_takes_no_time_to_redact() -> None:

@@ -13,7 +13,10 @@ pytestmark = pytest.mark.timeout(480)  # the drill is built within the first tes
 
 # The numbers may be those before or after the last test.
 ANSWERS: Mapping[str, tuple[str, str]] = {
-    "what is wrong": ("/", r"Queues 1 needs you .* web2 is silent and holds 1 task · the process of shop\.thumbnail"),
+    "what is wrong": (
+        "/",
+        r"Queues 1 needs attention .* web2 is silent and holds 1 task the process of shop\.thumbnail",
+    ),
     "how much waits": ("/", r" (1,0.0|50,0.0) Ready 3 In flight 0 Delayed [23]1 Failed 66 History "),
     "which task is slow": ("/q/shop/cg/statistics", r" shop\.render 6 0 0 % 0 0 \d+ ms \d+ ms "),
     "what runs since when": ("/workers", r" web1:\d+ (?:(?!web2).)* shop\.export [\d.]+ (s|min) ago 120 of 4000 "),
