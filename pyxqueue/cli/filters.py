@@ -80,7 +80,7 @@ def ids_or_place(target: Target, words: Sequence[str], place: str | None) -> Seq
     if place is None:
         if where_given() is not None:
             raise click.UsageError("--place is missing: options such as --name choose from the tasks of one place")
-        return take_ids(target, words)
+        return take_ids(target, words, or_else="or --place and options such as --name")
     if ids := take_module(target, words, everything=True):
         raise click.UsageError(f"give either IDs or --place, not both; {quoted(ids[0])} is not a module")
     return ids

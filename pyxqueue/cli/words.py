@@ -30,11 +30,13 @@ def take_first(target: Target, words: Sequence[str]) -> Sequence[str]:
     return words[1:]
 
 
-def take_ids(target: Target, words: Sequence[str], what: str = "tasks") -> Sequence[str]:
-    """Return the ids among the arguments. Raises `click.UsageError` if there are none."""
+def take_ids(target: Target, words: Sequence[str], what: str = "tasks", or_else: str = "") -> Sequence[str]:
+    """Return the ids among the arguments. Raises `click.UsageError` if there are none. `or_else`: what can be given
+    instead."""
     ids = take_module(target, words)
     if not ids:
-        raise click.UsageError(f"give the IDs of the {what}{module_hint(words, ids)}")
+        instead = f", {or_else}" if or_else else ""
+        raise click.UsageError(f"give the IDs of the {what}{instead}{module_hint(words, ids)}")
     return ids
 
 

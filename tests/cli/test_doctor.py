@@ -55,6 +55,7 @@ def test_the_text(queue: TaskQueue, command: Command) -> None:
     assert lines[lines.index("bad   workers       nobody works here; waiting or in flight: 1 task") + 1].endswith(
         "-> start workers: `pyxqueue worker MODULE`"
     )
+    assert max(map(len, lines[1:])) <= 80
     assert all(
         finding["level"] in ("ok", "warning", "error") for finding in json.loads(command("doctor", "--json").stdout)
     )

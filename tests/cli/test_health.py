@@ -18,7 +18,7 @@ def test_a_queue_that_can_be_used(queue: TaskQueue, command: Command) -> None:
 
     result = command("health")
 
-    assert (result.exit_code, result.stdout.startswith("healthy: ready 1, oldest s ")) == (0, True)
+    assert (result.exit_code, result.stdout.startswith("healthy: ready 1, oldest 0.")) == (0, True)
     facts = json.loads(command("health", "--json").stdout)
     assert (facts["healthy"], facts["ready"], facts["workers"], facts["faults"]) == (True, 1, 0, [])
 

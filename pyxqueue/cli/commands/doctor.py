@@ -8,7 +8,7 @@ import click
 from msgspec.structs import asdict
 
 from ...model.findings import Finding
-from ..output import json_option, print_json, say
+from ..output import json_option, print_json, say, say_wrapped
 from ..target import Target, module_argument, pass_target, place_of, target_options
 
 _MARKS = {"ok": "ok  ", "warning": "warn", "error": "bad "}
@@ -42,6 +42,7 @@ def doctor(target: Target, as_json: bool, strict: bool) -> None:
 def _print(findings: Sequence[Finding]) -> None:
     width = max(len(finding.topic) for finding in findings)
     for finding in findings:
-        say(f"{_MARKS[finding.level]}  {finding.topic.ljust(width)}  {finding.text}")
+        indent = " " * (width + 8)
+        say_wrapped(f"{_MARKS[finding.level]}  {finding.topic.ljust(width)}  {finding.text}", indent)
         if finding.remedy:
-            say(f"{'':{width + 8}}-> {finding.remedy}")
+            say_wrapped(f"{indent}-> {finding.remedy}", f"{indent}   ")

@@ -54,7 +54,12 @@ def health(
         for fault in faults:
             say(fault, err=True)
         if not faults:
-            say("healthy: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items()))
+            say(
+                "healthy: "
+                + ", ".join(
+                    f"{name.removesuffix('_s')} {value}{' s' * name.endswith('_s')}" for name, value in facts.items()
+                )
+            )
     if faults:
         click.get_current_context().exit(1)
 

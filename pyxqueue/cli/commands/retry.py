@@ -95,7 +95,7 @@ def retry(
         )
         return
     if not ids and not all_failed:
-        raise click.UsageError(f"give either IDs or --all-failed{module_hint(words, ids)}")
+        raise click.UsageError(f"give either IDs or --all-failed, or options such as --name{module_hint(words, ids)}")
     result = target.existing().admin.retry(ids or None, all_failed=all_failed, ended=ended, fresh=fresh)
     print_batch(result, "retried", as_json=as_json)
 
