@@ -55,6 +55,7 @@ audit = get_logger("pyxqueue.dashboard.audit")
 
 MAX_FORM = 65_536
 MAX_FIELDS = 1_100
+_NO_QUEUE = "This dashboard does not have a queue and a group of these names."
 _NOTICE = ("did", "n", "refused", "left")
 _AUDITED = 100
 
@@ -89,7 +90,7 @@ class Visit:
         known = await self.services.run(self.services.queues.all)
         found = known.get((self.part("queue"), self.part("group")))
         if found is None:
-            raise RefusedError(404, "This dashboard does not have a queue and a group of these names.")
+            raise RefusedError(404, _NO_QUEUE)
         return found
 
     async def read(self, read: Callable[[], Any]) -> Any:
@@ -247,6 +248,8 @@ async def _workers(visit: Visit) -> WorkersView:
     chosen = list(known.values())
     if visit.query("queue"):
         chosen = [queue for name, queue in known.items() if name == (visit.query("queue"), visit.query("group"))]
+        if not chosen:
+            raise RefusedError(404, _NO_QUEUE)
     after, limit = visit.query("after"), bounded(visit.query("limit"), ROWS, MAX_ROWS)
     view: WorkersView = await visit.read(lambda: visit.services.reading.workers(chosen, after, limit))
     return view

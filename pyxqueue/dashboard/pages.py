@@ -498,9 +498,10 @@ def _of(site: Site, row: GroupRow) -> dict[str, object]:
             continue
         url = site.url("tasks", **names, place=place.value)
         tabs.append((f"tasks/{place.value}", name, url, number(count), f"{row.queue}/{row.group}/{place.value}"))
+        if place is Place.FAILED:
+            tabs.append(("failures", "By kind", site.url("failures", **names), "", ""))
     for route, name in (
-        ("failures", "By kind"), ("statistics", "Statistics"), ("schedules", "Schedules"), ("flows", "Flows"),
-        ("limits", "Limits"),
+        ("statistics", "Statistics"), ("schedules", "Schedules"), ("flows", "Flows"), ("limits", "Limits"),
     ):  # fmt: skip
         tabs.append((route, name, site.url(route, **names), "", ""))
     return {**names, "tabs": tabs, "statistics_known": isinstance(row.statistics, Statistics)}

@@ -163,6 +163,9 @@ class Reading:
         peek = max(PEEK, _READ // (limit if where.is_all else scan))
         page = queue.admin.list(place, where=where, after=filters.after, limit=limit, peek=peek, scan=scan)
         rows = [self._listed(queue, one) for one in page.tasks]
+        if place is Place.IN_FLIGHT and rows:
+            holders = {one.name: one for one in queue.admin.workers(tasks=0)}
+            rows = [_held_by(holders.get(row.worker), row, one.info) for row, one in zip(rows, page.tasks, strict=True)]
         if filters.text and not raw:
             rows = [one for one in rows if _shows(one, filters.text)]
         return TaskList(wall_clock(), row, place, rows, filters, page.next, page.scanned)
@@ -458,6 +461,15 @@ def _worker(queue: TaskQueue, worker: WorkerInfo, infos: Mapping[str, TaskInfo],
         runs=first,
         more=len(worker.in_flight) - len(first),
     )
+
+
+def _held_by(worker: WorkerInfo | None, row: TaskRow, info: TaskInfo) -> TaskRow:
+    """Return the row of a task in flight with where that is."""
+    if worker is None or not worker.host:
+        return row
+    where = f"{line(Redactor(), worker.host)}:{worker.pid}"
+    began = worker.began(info)
+    return msgspec.structs.replace(row, where=where, begun=began != 0, started_ms=began or row.started_ms)
 
 
 def _run(worker: WorkerInfo, info: TaskInfo) -> RunRow:

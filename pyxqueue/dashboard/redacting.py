@@ -134,6 +134,9 @@ class Redactor:
         elif isinstance(value, dict):
             if len(value) == 1 and (tag := next(iter(value))).__class__ is str and tag[:1] == "!":
                 yield from self._tagged(tag[1:], value[tag], depth)
+            elif len(value) == 1 and value.keys() <= _RESULTS.keys():
+                (kind,) = value
+                yield f"<{_RESULTS[kind]} of {self.text(_first(value[kind]), _NAME)}>"
             else:
                 yield from self._pairs(value.items(), depth)
         elif isinstance(value, list):
@@ -201,6 +204,8 @@ class Redactor:
 _NO_NAMES = ("Error", "Exception", "Warning")
 """How the names of exceptions end: ``KeyError: 'id'`` is no key."""
 _BRACKETS = {"tuple": ("(", ")"), "set": ("{", "}"), "frozenset": ("frozenset({", "})")}
+_RESULTS = {"$result": "the result", "$results": "the results"}
+"""How a call says that an argument is the result of other tasks."""
 _AS_THEY_ARE = frozenset(("datetime", "date", "time", "decimal", "uuid"))
 
 
@@ -215,6 +220,12 @@ def unpacked(serializer: str, data: bytes) -> Any:
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise ValueError(f"it cannot be read as {serializer}: {error}") from None
     raise ValueError(f"the dashboard does not decode {serializer[:50]}")
+
+
+def _first(value: Any) -> str:
+    """Return the id in what stands for a result, or the beginning of the ids of several."""
+    first = value[0] if isinstance(value, list) and value else value
+    return first if isinstance(first, str) else "another task"
 
 
 def binary(data: bytes) -> str:

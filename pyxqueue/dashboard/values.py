@@ -156,6 +156,10 @@ class TaskRow(Struct, frozen=True):
     unreadable: str
     """Why its message cannot be read; empty if it can."""
     waits_for: str
+    where: str = ""
+    """The host and the pid of its worker, in the list of tasks in flight."""
+    begun: bool = True
+    """Whether its worker runs it, as far as that is known there."""
 
 
 class TaskList(Struct, frozen=True):

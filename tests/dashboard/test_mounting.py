@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 from wsgiref.types import WSGIApplication
@@ -20,7 +21,7 @@ from .conftest import SAME_SITE
 
 
 def links(text: str) -> set[str]:
-    return set(re.findall(r'(?:href|action|src)="([^"]*)"', text))
+    return set(map(html.unescape, re.findall(r'(?:href|action|src)="([^"]*)"', text)))
 
 
 @pytest.mark.parametrize("path", ["/a/b", "/a/b/", "/a/b/q/mail/cg", "/a/b/q/mail/cg/"])

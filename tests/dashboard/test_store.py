@@ -11,8 +11,9 @@ from pyxqueue.dashboard import Access, Dashboard
 from pyxqueue.dashboard.pages import drawn, timeline
 from pyxqueue.dashboard.reading import Reading
 from pyxqueue.dashboard.site import link
-from pyxqueue.model.message import Done, Fail, Failure, Record, Retry, Settlement, evolve
+from pyxqueue.model.message import Done, Fail, Failure, Message, Record, Retry, Settlement, evolve
 from pyxqueue.model.past import STOPPED, Attempt, line
+from pyxqueue.model.presence import Announcement, Process
 from pyxqueue.model.statistics import StatisticsBatch, TaskCounts
 from pyxqueue.protocols import HasStatistics
 from pyxqueue.testing.servers import Server
@@ -76,6 +77,29 @@ def test_a_visitor_without_raw_cannot_guess_a_secret(queue: TaskQueue, visitor: 
 
     found = {text: (">send<" in reader.get(path[text]).text, ">send<" in owner.get(path[text]).text) for text in path}
     assert found == {"ann": (True, True), "hunter22": (False, True)}
+
+
+def test_the_list_of_what_runs_says_where(queue: TaskQueue, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By host and process; and which tasks have not begun there."""
+    monkeypatch.setattr("pyxqueue.client.views._JUST_NOW_MS", -1)
+    backend, worker = queue.stores.backend, "worker-1-4242-0242ac120002-1e9gmXli"
+    backend.enqueue([Message("runs", "send"), Message("waits", "send")])
+    backend.claim(worker, 2, 0)
+    process = Process(4242, 60_000, 8, None, [("runs", 500)])
+    said = Announcement("web1", 1, "1", "3", ["send"], 0, False, {worker: process}).text()
+    backend.announce("s", 60_000, said)  # type: ignore[attr-defined]  # the store of this test has it
+    client, path = visitor(), link("", "tasks", place="in_flight", **NAMES)
+
+    page = client.get(path).text
+    told = {
+        one["id"]: (one["where"], one["begun"])
+        for one in client.get(f"/api/v1{path.replace('/q/', '/queues/')}").json()["tasks"]
+    }
+
+    assert page.count(">web1:4242<") == 2
+    assert page.count("not begun") == 1
+    assert told == {"runs": ("web1:4242", True), "waits": ("web1:4242", False)}
+    assert ">serves 1 task name<" in client.get("/workers").text
 
 
 def test_all_that_fit_are_retried(queue: TaskQueue, visitor: Visitor) -> None:
