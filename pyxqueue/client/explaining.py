@@ -63,7 +63,7 @@ def explain(backend: Backend, info: TaskInfo, now: int, scan: int = _SCAN_LIMIT)
         told = [f"it runs or is about to run on {info.worker}"]
         if info.readable is not None and info.readable.redelivered:
             told.append(
-                "it was lost while a worker had it, so it runs alone there: it waits until other tasks have ended"
+                "its process died, or its lease ended: it runs alone in its process, after the other tasks there"
             )
         return Explanation(info.id, info.status, told)
     if info.status.ended:

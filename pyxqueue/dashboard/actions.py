@@ -25,6 +25,16 @@ MAX_IDS = 1_000
 _REASONS = 10
 
 
+_SENTENCES = {
+    "paused": ("Paused", "It was paused already"),
+    "resumed": ("Resumed", "It was not paused"),
+    "set": ("The limit is set", ""),
+    "reset": ("The limit is reset: what the code says counts again", ""),
+    "enqueued": ("Enqueued as a new task", ""),
+}
+"""What is said of an action on one thing that has, and that has not, changed something."""
+
+
 @frozen
 class Form:
     """The fields of a request."""
@@ -86,7 +96,10 @@ class Done(Struct, frozen=True):
     @property
     def text(self) -> str:
         """What has happened, in one line."""
-        parts = [f"{self.what}: {self.count:,}"]
+        one, none = _SENTENCES.get(self.what, ("", ""))
+        if self.what == "ordered":
+            one = f"{counted(self.count, 'worker')} got the order"
+        parts = [(one if self.count else none) or f"{self.what}: {self.count:,}"]
         if self.refusals:
             parts.append(f"not changed: {self.refusals:,}")
         if self.left:

@@ -205,6 +205,7 @@ def flow(site: Site, view: FlowGraph) -> Page:
     context = _of(site, view.row) | {
         "view": view,
         "chart": charts.graph(nodes, f"the tasks of the flow {view.id}"),
+        "counts": [(_state(name), count) for name, count in view.states.items()],
         "states": STATES,
     }
     return Page("flow.html", context, "Flow")
@@ -345,7 +346,10 @@ def _turn(site: Site, view: TaskList, after: str, was: Sequence[str]) -> str:
 
 
 def _older(site: Site, view: TaskList) -> str:
-    """Return the URL of the next page; empty on the last one."""
+    """Return the URL of the next page; empty on the last one. The store may say only there that it is the last."""
+    count = _count(view.row.depth, view.place)
+    if not view.filters.after and not any(_filters(view.filters).values()) and count == len(view.rows):
+        return ""
     was = view.filters.was.split("\n") if view.filters.was else []
     here = [view.filters.after] if view.filters.after else []
     return _turn(site, view, view.next, [*was, *here]) if view.next else ""
@@ -484,7 +488,12 @@ def _percent(progress: Progress | None) -> float | None:
 def _node_text(status: TaskStatus | None, count: int, states: Mapping[str, int]) -> str:
     if status is not None:
         return STATES[status][1]
-    return f"{counted(count, 'task')}: " + ", ".join(f"{number(each)} {name.lower()}" for name, each in states.items())
+    return f"{counted(count, 'task')}: " + ", ".join(f"{number(each)} {_state(name)}" for name, each in states.items())
+
+
+def _state(name: str) -> str:
+    """Return the word for a state in a sentence."""
+    return STATES[TaskStatus[name]][1].lower()
 
 
 def _of(site: Site, row: GroupRow) -> dict[str, object]:

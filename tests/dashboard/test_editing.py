@@ -50,7 +50,7 @@ def test_a_failed_task_runs_with_other_arguments(queue: TaskQueue, visitor: Visi
     assert answer.headers["location"] == f"/t/mail/cg/{new.id}?did=enqueued&n=1"
     assert queue.admin.task(new.id).args == [7]
     assert queue.admin.task(new.id).kwargs == {"name": "Jörg </textarea>"}
-    assert "enqueued: 1" in page
+    assert "Enqueued as a new task" in page
     assert "f1, with other arguments" in page
     assert client.get(PAGE).status_code == 404
 

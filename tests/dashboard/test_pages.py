@@ -9,8 +9,8 @@ import pytest
 
 from pyxqueue.dashboard import api, pages
 from pyxqueue.dashboard.site import Site
-from pyxqueue.dashboard.values import Filters, GroupRow, Overview, StatisticsView, TaskList
-from pyxqueue.model.message import Depth
+from pyxqueue.dashboard.values import Filters, GroupRow, Overview, StatisticsView, TaskList, TaskRow
+from pyxqueue.model.message import Depth, TaskStatus
 from pyxqueue.model.places import Place
 from pyxqueue.model.statistics import Slice, Statistics, TaskCounts
 
@@ -127,6 +127,22 @@ def test_one_can_turn_back() -> None:
         back.append(found.get("after", [""])[0])
         filters = Filters(name="shop.*", after=back[-1], was=found.get("was", [""])[0])
     assert back == seen[::-1]
+
+
+def test_no_page_follows_the_last_task() -> None:
+    """Although the store says only on an empty page that it is the last: the group knows how many there are."""
+    task = TaskRow(
+        "t", "shop.pay", TaskStatus.FAILURE, "", 0, 1, 0, 0, "", "", 1, 0, 1, 0, 1, 0, "", "", "", None, "", ""
+    )
+
+    def older(rows: int, filters: Filters) -> object:
+        view = TaskList(0, row(failed=2), Place.FAILED, [task] * rows, filters, "b", 0)
+        return pages.tasks(site(route="tasks"), view).context["older"]
+
+    assert older(2, Filters()) == ""
+    assert older(1, Filters())
+    assert older(2, Filters(name="shop.*"))
+    assert older(2, Filters(after="a"))
 
 
 def test_the_way_back_is_bounded() -> None:
