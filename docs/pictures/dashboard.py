@@ -58,6 +58,7 @@ def shop(chance: random.Random) -> TaskQueue:
     @queue.task(name="shop.reports.monthly")
     def report(month: str) -> None: ...
 
+    ago[0] = 4 * MINUTE
     for number in range(40):
         charge(1000 + number, 19.9, card_number="4111 1111 1111 1111")
     for delivery in backend.claim(WORKER, 40, 0):
@@ -65,13 +66,18 @@ def shop(chance: random.Random) -> TaskQueue:
             delivery.message.id, TaskStatus.SUCCESS, b'"paid"', worker=WORKER, ran_ms=chance.randint(3, 900)
         )
         backend.settle([Settlement(delivery.receipt, Done(), record)])
+    ago[0] = 192_000
     for number in range(9):
         resize.with_options(task_id=f"resize-{number}")(f"/srv/images/{number}.jpeg", width=1200)
-    for number, delivery in enumerate(backend.claim(WORKER, 9, 0)):
+    ago[0] = 190_012
+    failing = backend.claim(WORKER, 9, 0)
+    ago[0] = 190_000
+    for number, delivery in enumerate(failing):
         text = f"[Errno 2] No such file or directory: '/srv/images/{number}.jpeg'"
         failure = Failure("FileNotFoundError", text, TRACEBACK)
         record = Record(delivery.message.id, TaskStatus.FAILURE, error=failure, worker=WORKER, ran_ms=12)
         backend.settle([Settlement(delivery.receipt, Fail(text), record)])
+    ago[0] = 0
     report("2026-10")
     for delivery in backend.claim(WORKER, 1, 0):
         backend.extend([Extension(delivery.receipt, Progress(47, 100, "customers"))])

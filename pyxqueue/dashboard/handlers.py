@@ -151,7 +151,10 @@ def refusal(error: Exception) -> RefusedError:
             return error
         case BusyError():
             return RefusedError(503, "The dashboard is busy: the store answers slowly. Try again soon.", soon)
-        case BrokerUnavailableError() | BrokerError():
+        case BrokerUnavailableError():
+            text = line(Redactor(), str(error), 500)
+            return RefusedError(503, text[:1].upper() + text[1:], soon)
+        case BrokerError():
             return RefusedError(
                 503, f"The store does not answer as it should: {line(Redactor(), str(error), 500)}", soon
             )

@@ -311,7 +311,7 @@ def alarm(row: GroupRow, depth: Depth) -> str:
 def _wrong(row: GroupRow, depth: Depth) -> Iterator[str]:
     waiting = depth.ready + depth.due
     if waiting and row.workers == 0:
-        yield f"{number(waiting)} {'task waits' if waiting == 1 else 'tasks wait'}, and no worker lives"
+        yield f"{number(waiting)} {'task waits' if waiting == 1 else 'tasks wait'}, and no worker is running"
     elif waiting and row.paused:
         yield f"paused, and {number(waiting)} wait"
     elif depth.ready and depth.oldest_ms > _LONG_MS and row.workers and row.busy == row.workers:
@@ -389,7 +389,10 @@ def _sums(slices: Sequence[Slice]) -> tuple[int, int]:
 
 
 def _wide_chart(found: Statistics | None) -> Markup | None:
-    return None if found is None else charts.bars(_columns(found.slices), 960, 90, "tasks that ended, by time")
+    """Return a chart of what has ended; None if that is nothing, or not known."""
+    if found is None or not _sums(found.slices)[0]:
+        return None
+    return charts.bars(_columns(found.slices), 960, 90, "tasks that ended, by time")
 
 
 def _columns(slices: Sequence[Slice]) -> list[Bar]:

@@ -37,7 +37,7 @@ def row(
 
 
 ALARMS = {
-    "nobody works": (row(ready=2_160, workers=0), "2,160 tasks wait, and no worker lives"),
+    "nobody works": (row(ready=2_160, workers=0), "2,160 tasks wait, and no worker is running"),
     "it is paused": (row(ready=1, paused=True), "paused, and 1 wait"),
     "all are busy": (
         row(ready=9, oldest_ms=90_000, workers=2, busy=2),
@@ -96,7 +96,7 @@ def test_an_open_page_hears_of_an_alarm() -> None:
     texts = pages.live_overview(Overview(0, [row(ready=2, workers=0)]))
 
     assert texts["verdict"] == "1 needs attention"
-    assert texts["shop/cg/alarm"] == "2 tasks wait, and no worker lives"
+    assert texts["shop/cg/alarm"] == "2 tasks wait, and no worker is running"
     assert texts["shop/cg/ready"] == "2"
 
 
