@@ -63,6 +63,8 @@ class Site:
     """Whether the workers have the ``async def`` tasks, and with them an event loop."""
     failed_ttl: float | None = None
     max_failed: int | None = None
+    max_length: int | None = None
+    full_wait: float = 0
 
     def queue(self, loop: bool = True) -> TaskQueue:
         queue = TaskQueue(
@@ -75,6 +77,8 @@ class Site:
             max_result=100_000,
             failed_ttl=self.failed_ttl,
             max_failed=self.max_failed,
+            max_length=self.max_length,
+            full_wait=self.full_wait,
         )
         for function, options in TASKS:
             if function.__name__ != self.leave_out and (loop or not inspect.iscoroutinefunction(function)):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.conftest import kinds_to_test
 from tests.processes.app import App, Line, Site, append_lines, now_ms
 from tests.support.left_over import left_over
 from tests.support.seeds import SEED, seed_of
+from tests.support.trees import ROOT, environment
 from tests.support.until import until
 
 from .checker import Findings, Stored, check, recoveries
@@ -169,3 +172,20 @@ def storm(site: Site, seed: int) -> Iterator[Storm]:
         yield made
     finally:
         made.app.queue.close()
+
+
+@contextmanager
+def producers(one: Storm, *sites: Site) -> Iterator[None]:
+    """Programs that enqueue, one on each of these sites, killed at the end."""
+    command = [sys.executable, "-W", "error", "-m", "tests.processes.app_producer"]
+    started = [
+        subprocess.Popen([*command, str(one.chance.random())], cwd=ROOT, env=environment(site.environment()))
+        for site in sites
+    ]
+    try:
+        yield
+        assert [process.poll() for process in started] == [None] * len(sites), f"a program has ended; {one}"
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()

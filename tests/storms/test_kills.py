@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,10 +20,10 @@ from pyxqueue.testing.servers import ServerKind
 from tests.conftest import Servers, kinds_to_test
 from tests.processes.app import Site
 from tests.processes.conftest import StartTree
-from tests.support.trees import ROOT, Tree, environment
+from tests.support.trees import Tree
 from tests.support.until import until
 
-from .storm import Storm, oldest, storm
+from .storm import Storm, oldest, producers, storm
 
 TREES = 3
 MINUTES = float(os.environ.get("SOAK_MINUTES", "10"))
@@ -174,20 +172,6 @@ def test_many_kills_on_a_file(site: Site, file: Path, start_tree: StartTree) -> 
     assert trees.hits >= 100
 
 
-@contextmanager
-def producers(one: Storm) -> Iterator[None]:
-    """Three programs that enqueue, killed at the end."""
-    command = [sys.executable, "-W", "error", "-m", "tests.processes.app_producer"]
-    seeds, environ = [str(one.chance.random()) for _ in range(3)], environment(one.site.environment())
-    started = [subprocess.Popen([*command, seed], cwd=ROOT, env=environ) for seed in seeds]
-    try:
-        yield
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(MINUTES * 60 + 900)
 def test_producers_and_workers_are_killed_for_minutes(site: Site, file: Path, start_tree: StartTree) -> None:
@@ -196,7 +180,7 @@ def test_producers_and_workers_are_killed_for_minutes(site: Site, file: Path, st
         trees = Trees(one, start_tree)
         end = time.monotonic() + MINUTES * 60
         while time.monotonic() < end:
-            with producers(one):
+            with producers(one, *[one.site] * 3):
                 all_at_once = min(end, time.monotonic() + 60)
                 while time.monotonic() < all_at_once:
                     time.sleep(0.3)  # the rhythm of the kills; nothing waits for it
