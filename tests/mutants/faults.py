@@ -10,6 +10,7 @@ _LUA = "pyxqueue/backends/redis/lua"
 _REDIS = "pyxqueue/backends/redis"
 _KIT = ("tests/contract/test_redis.py", "-k", "TestRealServers and valkey")
 """All laws, on one server."""
+_DURABLE = "tests/topologies/test_durability.py"
 _BOUND = ("tests/contract/test_redis.py", "-k", "TestRealServers and valkey and b15")
 
 
@@ -180,6 +181,46 @@ FAULTS = [
         '"READONLY" in str(error) or type(error).__name__ == "ReadOnlyError"',
         "False",
         ["tests/redis/test_connections.py"],
+    ),
+    Fault(
+        "wait-for-nothing",
+        "A durable call that finds its task stored says that replicas have it: its own connection has written nothing.",
+        f"{_REDIS}/confirming.py",
+        'self._touch = "EVAL", _TOUCH, 1, self._key',
+        'self._touch = ("PING",)',
+        [_DURABLE, "-k", "no_replica_confirmed"],
+    ),
+    Fault(
+        "confirmation-unread",
+        "A durable call returns when replicas have had the time, whether they have its task or not.",
+        f"{_REDIS}/confirming.py",
+        "if acknowledged < wanted:",
+        "if failed:",
+        [_DURABLE, "-k", "no_replica_confirmed"],
+    ),
+    Fault(
+        "one-replica-is-enough",
+        "A durable call that asks for several replicas returns when one has its task.",
+        f"{_REDIS}/durability.py",
+        "return min(int(reply), self.wanted)",
+        "return self.wanted if int(reply) else 0",
+        [_DURABLE, "-k", "more_replicas"],
+    ),
+    Fault(
+        "disk-unasked",
+        "A call with `durability=aof` returns before its task is on the disk of the server.",
+        f"{_REDIS}/durability.py",
+        "return min(int(reply[0]), 1) + min(",
+        "return 1 + min(",
+        [_DURABLE, "-k", "no_disk_confirmed"],
+    ),
+    Fault(
+        "loss-counted-again",
+        "What a failover has lost counts as often as it was called.",
+        f"{_REDIS}/recent.py",
+        "ids, lost = list(tasks), list[str]()",
+        "ids, lost = [one for each in taken for one in each.tasks], list[str]()",
+        ["tests/topologies/test_sentinel.py", "-k", "counted_once"],
     ),
     Fault(
         "settlement-dropped",

@@ -341,3 +341,15 @@ def test_the_disk(kind: ServerKind, stream_key: str) -> None:
         ask(server, "CONFIG", "SET", "appendonly", "no")
         with pytest.raises(ConfigurationError, match="set appendonly yes"):
             job_of(queue)(2)
+
+
+@pytest.mark.parametrize(("fsync", "options", "acknowledged"), [("no", "", 0), ("always", "&replicas=1", 1)])
+def test_what_no_disk_confirmed_is_said(fsync: str, options: str, acknowledged: int, stream_key: str) -> None:
+    """The server has left it to the system when its file is on the disk, or there is no replica whose disk has it."""
+    with Server(KIND, args=("--appendonly", "yes", "--appendfsync", fsync)) as server:
+        if version(server) < (7, 2):
+            pytest.skip("the server has no WAITAOF")
+        with closing(TaskQueue(f"{server.url}?durability=aof{options}", stream_key)) as queue, unconfirmed() as raised:
+            job_of(queue)(1)
+
+    assert (raised.value.acknowledged, raised.value.wanted) == (acknowledged, acknowledged + 1)
