@@ -187,6 +187,30 @@ def test_a_login_without_the_right(nodes: Nodes, stream_key: str, forbidden: str
             settled(backend, R2, done(delivery))
 
 
+RIGHTS = ("spublish", "ssubscribe", "sunsubscribe")
+
+
+@pytest.mark.parametrize("forbidden", [*([one] for one in RIGHTS), RIGHTS, ()], ids=" ".join)
+def test_doctor_says_that_a_login_has_no_right_to_shard_channels(
+    each: Nodes, stream_key: str, forbidden: Sequence[str]
+) -> None:
+    """Each command that it may not run; Redis 6.2 has none of them, and nothing is wrong with that."""
+    old = each.masters[0].kind == "redis62"
+    for one in each.masters:
+        rights = ["+@all", *([] if old else [f"-{word}" for word in forbidden])]
+        ask(one, "ACL", "SETUSER", "part", "reset", "on", ">x", "~*", "&*", *rights)
+    with backend_of(each, stream_key, "part:x@") as backend:
+        backend.lease_ms()
+        findings = list(backend.diagnose())
+
+    said = [one.text for one in findings if one.topic == "shard channels"]
+    words = ", ".join(word.upper() for word in forbidden)
+    assert [text.partition(":")[0] for text in said] == (
+        [f"this user may not run {words}"] if words and not old else []
+    )
+    assert next(one for one in findings if one.topic == "rights").level == "ok"
+
+
 def test_a_node_that_is_away(stream_key: str) -> None:
     """Waits for queues on other nodes are told meanwhile; those on its own listen again when it is back."""
     args = ("--cluster-require-full-coverage", "no", "--appendonly", "yes", "--appendfsync", "always")

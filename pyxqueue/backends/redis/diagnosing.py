@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from statistics import median
 from typing import Any
 
 from msgspec import Struct
+from redis.exceptions import NoPermissionError, ResponseError
 
 from ...errors import BrokerError, BrokerUnavailableError
 from ...model.findings import Finding
 from ...printable import sized
+from .cluster import ClusterClient
 from .keys import channel, meta
 from .registration import Registration
 from .subscribing import Subscription
@@ -46,6 +49,7 @@ def diagnose(registration: Registration) -> Iterator[Finding]:
 
     yield from _timing(lambda: run("TIME"))
     yield from _rights(registration)
+    yield from _shard_channels(registration)
     try:
         info = run("INFO")
     except BrokerUnavailableError:
@@ -138,6 +142,47 @@ def _subscribe(registration: Registration) -> None:
         subscription.get_message(timeout=1.0)
     finally:
         subscription.close()
+
+
+def _shard_channels(registration: Registration) -> Iterator[Finding]:
+    """In a cluster, say whether this user may use shard channels. Without them everything works, at the expense of all
+    nodes."""
+    client, name = registration.session.client, channel(registration.options.stream_key, "doctor")
+    if not isinstance(client, ClusterClient):
+        return
+    tries: Mapping[str, Callable[[], Any]] = {
+        "SPUBLISH": lambda: client.execute_near(name, "SPUBLISH", name, ""),
+        "SSUBSCRIBE": lambda: _answer(client, "SSUBSCRIBE", name),
+        "SUNSUBSCRIBE": lambda: _answer(client, "SUNSUBSCRIBE", name),
+    }
+    missing = [what for what, attempt in tries.items() if registration.session.guard(partial(_is_forbidden, attempt))]
+    if missing:
+        yield Finding(
+            "warning",
+            "shard channels",
+            f"this user may not run {', '.join(missing)}: each wake-up and result is sent to all nodes of the cluster",
+            "give it +spublish +ssubscribe +sunsubscribe",
+        )
+
+
+def _answer(client: ClusterClient, command: str, name: str) -> None:
+    """Run a command about a channel on a connection of its own, to the node that has the channel."""
+    pubsub = client.pubsub_near(name)
+    try:
+        pubsub.execute_command(command, name)
+        pubsub.parse_response(block=False, timeout=1.0)
+    finally:
+        pubsub.close()
+
+
+def _is_forbidden(attempt: Callable[[], Any]) -> bool:
+    try:
+        attempt()
+    except NoPermissionError:
+        return True
+    except ResponseError:  # Redis 6.2 has no shard channels
+        return False
+    return False
 
 
 def _version(facts: Facts) -> Iterator[Finding]:
