@@ -33,13 +33,14 @@ def test_hostile_text_is_only_shown(visit: Visit) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_it(visit: Visit, scheme: str) -> None:
-    """Axe finds nothing on any page, in either theme."""
+    """Axe finds nothing on any page; in the dark theme, only the contrast can differ."""
     visitor, axe = visit(color_scheme=scheme), Axe()
+    options = {"runOnly": ["color-contrast"]} if scheme == "dark" else None
     found = {}
     for name, path in PATHS.items():
         visitor.page.context.unroute("**/*")  # it looks at its own script
         page = visitor.see(path)
-        result = axe.run(page)
+        result = axe.run(page, options=options)
         if result.violations_count:
             found[name] = [
                 (one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in result.response["violations"]

@@ -176,9 +176,12 @@ def tend(queue: TaskQueue, ids: list[str]) -> None:
 def test_no_value_in_a_row_stops_anybody(queue: TaskQueue, driver: Driver, file: Path, column: str) -> None:
     """Of a task in each place: good tasks run before and after, nothing but errors of ours leaves the library."""
     ids = fill(queue, driver, file, [str(number) for number in range(len(JUNK))])
-    for number, value in enumerate(JUNK.values()):
-        for place in PLACES:
-            write(driver, file, f"UPDATE task SET {column} = {value} WHERE id = '{place}.{number}'")
+    junk = [
+        f"UPDATE task SET {column} = {value} WHERE id = '{place}.{number}'"
+        for number, value in enumerate(JUNK.values())
+        for place in PLACES
+    ]
+    write(driver, file, *junk)
 
     work(queue)
     look(queue, ids)

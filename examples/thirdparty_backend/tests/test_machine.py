@@ -21,5 +21,5 @@ def fresh() -> Iterator[FilesHarness]:
 
 TestFilesMachine = backend_machine(fresh).TestCase
 TestFilesMachine.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
