@@ -14,7 +14,7 @@ from pyxqueue import TaskQueue
 from pyxqueue.dashboard import Access, Dashboard
 
 from .conftest import Visit, served
-from .filled import PATHS
+from .filled import PATHS, WORKER
 
 pytestmark = pytest.mark.browser
 
@@ -136,6 +136,21 @@ def test_numbers_change_by_themselves(visit: Visit, queue: TaskQueue) -> None:
     before = page.locator('[data-live="shop/cg/ready"]').inner_text()
     queue.task(name="shop.more")(lambda: None)()
     expect(page.locator('[data-live="shop/cg/ready"]')).not_to_have_text(before)
+
+
+def test_a_page_follows_the_state_of_its_task(visit: Visit, queue: TaskQueue) -> None:
+    """When it is claimed, nothing explains any more why it does not run."""
+    backend = queue.stores.backend
+    queue.task(name="shop.turn")(lambda: None).with_options(task_id="turn", priority=100)()
+    visitor = visit()
+    page = visitor.see("/t/shop/cg/turn")
+    expect(page.get_by_role("heading", name="Why it does not run yet")).to_be_visible()
+
+    (delivery,) = backend.claim(WORKER, 1, 0)
+
+    assert delivery.message.id == "turn"
+    expect(page.locator(".state.runs")).to_have_text("Running")
+    expect(page.get_by_role("heading", name="Why it does not run yet")).to_have_count(0)
 
 
 def test_below_a_path(visit: Visit, queue: TaskQueue) -> None:

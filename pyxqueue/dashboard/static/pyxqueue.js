@@ -14,6 +14,10 @@ function show(changes) {
       if (element.tagName === "PROGRESS") {
         if (text !== "") element.value = Number(text);
       } else if (element.textContent !== text) {
+        if (key === "status") {
+          location.reload(); // with the state of a task, what can be done about it changes
+          return;
+        }
         element.textContent = text;
       }
     }
