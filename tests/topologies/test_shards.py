@@ -187,6 +187,24 @@ def test_a_login_without_the_right(nodes: Nodes, stream_key: str, forbidden: str
             settled(backend, R2, done(delivery))
 
 
+@pytest.mark.parametrize("rights", [[], ["-spublish", "-ssubscribe", "-sunsubscribe"]], ids=["all", "none"])
+def test_one_of_two_channels_is_left(each: Nodes, stream_key: str, rights: Sequence[str]) -> None:
+    """The connection stays for the other one, also where there are no shard channels, or a login may not use them."""
+    old = each.masters[0].kind == "redis62"
+    for one in each.masters:
+        ask(one, "ACL", "SETUSER", "plain", "reset", "on", ">x", "~*", "&*", "+@all", *([] if old else rights))
+    client = ConnectionConfig.from_url(each.url.replace("://", "://plain:x@")).open(timeout=5, retries=0)
+    names = f"{{{stream_key}}}:one", f"{{{stream_key}}}:two"
+    with closing(client), closing(Subscription(client, names[0])) as subscription:
+        for name in names:
+            subscription.subscribe(name)
+        subscription.unsubscribe(names[0])
+
+        found = [subscription.get_message(timeout=5) for _ in range(3)]
+
+        assert [one["type"] for one in found] == ["subscribe", "subscribe", "unsubscribe"]
+
+
 RIGHTS = ("spublish", "ssubscribe", "sunsubscribe")
 
 

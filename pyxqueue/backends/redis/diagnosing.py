@@ -170,7 +170,7 @@ def _answer(client: ClusterClient, command: str, name: str) -> None:
     pubsub = client.pubsub_near(name)
     try:
         pubsub.execute_command(command, name)
-        pubsub.parse_response(block=False, timeout=1.0)
+        pubsub.parse_response(block=False, timeout=1)
     finally:
         pubsub.close()
 

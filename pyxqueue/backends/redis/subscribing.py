@@ -63,7 +63,7 @@ class Subscription:
             try:
                 message = self._pubsub.get_message(timeout=timeout)
             except ResponseError as error:
-                if "ssubscribe" not in str(error).lower():
+                if not any(word in str(error).lower() for word in ("ssubscribe", "sunsubscribe")):
                     raise
                 continue  # Redis 6.2, or an ACL: then the scripts publish to all nodes
             if message is None:
