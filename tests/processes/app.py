@@ -35,6 +35,7 @@ from pyxqueue import (
 )
 from pyxqueue.client.task import Task
 from pyxqueue.serializers import JSONSerializer
+from pyxqueue.supervisor import silence
 from pyxqueue.supervisor.duties import presence
 from tests.support.tasks import task_of
 
@@ -43,6 +44,8 @@ OFTEN = "TEST_ANNOUNCE_OFTEN"
 """If it is set, supervisors announce themselves so often that a test need not wait for seconds."""
 SECOND_URL = "TEST_SECOND_URL"
 """The store of a second queue that the same workers serve."""
+SILENCE = "TEST_SILENCE"
+"""The seconds after which a process that asks the store in vain is given up, if a test does not wait for a minute."""
 AHEAD = "TEST_CLOCK_AHEAD"
 """By how many ns the right clock is ahead of `time.monotonic`, for programs that have a wrong one."""
 
@@ -478,4 +481,5 @@ TASKS: list[tuple[Any, dict[str, Any]]] = [
 def site_of_environment() -> Site:
     if os.environ.get(OFTEN):
         presence.EVERY, presence.IDLE_EVERY, presence.KEPT = 0.2, 0.2, 300
+    silence.SILENCE = float(os.environ.get(SILENCE, silence.SILENCE))
     return Site(**json.loads(os.environ[VARIABLE]))

@@ -14,11 +14,12 @@ from attrs import evolve
 from redis import Redis
 
 from pyxqueue import StoreFullError, UnknownTaskError
+from pyxqueue.model.message import Message
 from pyxqueue.testing.servers import Server
 from tests.support.proxy import Proxy
 from tests.support.until import until
 
-from .app import App, Site
+from .app import SILENCE, App, Site
 from .conftest import StartTree, claiming
 
 
@@ -159,6 +160,30 @@ def test_a_waiter_whose_subscription_is_cut(proxy: Proxy, site: Site, start_tree
         proxy.closed = False
         assert wait.result(10) == "through"
     app.queue.close()
+
+
+def test_a_process_whose_connections_hang(
+    proxy: Proxy, site: Site, app: App, start_tree: StartTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its supervisor, which reaches the store, kills and replaces it, and what it was running runs again, uncharged."""
+    monkeypatch.setenv(SILENCE, "1")
+    gate = Path(f"{site.log}.gate")
+    tree = start_tree("-p", "1", "-t", "2", url=proxy.url, lease=30)
+    handle = app["gate"](str(gate))
+    (first,) = until(lambda: site.of("start"), "it runs")
+
+    assert proxy.swallow(first.pid) > 0
+
+    until(lambda: len(site.of("start")) == 2, "it runs again")
+    gate.touch()
+    assert handle.get(10) == "through"
+    assert site.of("start")[1].pid != first.pid
+    (info,) = app.queue.stores.backend.show([handle.task_id])
+    assert info is not None
+    assert isinstance(info.message, Message)
+    assert (info.message.attempt, info.message.crashes) == (1, 0)
+    assert "the store has not answered" in tree.log.read_text()
+    assert tree.stop() == 0
 
 
 @pytest.mark.parametrize("server", [("--maxmemory-policy", "noeviction")], indirect=True)

@@ -9,17 +9,35 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Self
 
 Judge = Callable[[bytes], bool]
 
 
+def ports_of(pid: int) -> set[int]:
+    """The ports of this machine on which a process has TCP connections; none if there is no such process."""
+    folder, sockets, rows = Path(f"/proc/{pid}"), set[str](), list[str]()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        rows = (folder / "net/tcp").read_text().splitlines()[1:]
+        for one in (folder / "fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                sockets.add(str(one.readlink()))
+    return {
+        int(local.rpartition(":")[2], 16)
+        for _, local, *_, inode in (row.split()[:10] for row in rows)
+        if f"socket:[{inode}]" in sockets
+    }
+
+
 class Link:
     """One proxied connection."""
 
-    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+    def __init__(self, client: socket.socket, server: socket.socket, port: int) -> None:
         self.client = client
         self.server = server
+        self.port = port
+        """That of the client."""
         self.said = b""
         """What the client has sent since the last reply came."""
         self.frozen = False
@@ -60,6 +78,8 @@ class Proxy:
         """How many bytes of a reply are passed on at a time."""
         self.delay = 0.0
         """Seconds for which each reply is held back."""
+        self._swallowed = 0
+        """The process whose connections hang."""
 
     @property
     def url(self) -> str:
@@ -90,6 +110,16 @@ class Proxy:
             for link in self._links:
                 link.muted = True
             return len(self._links)
+
+    def swallow(self, pid: int) -> int:
+        """From now on, drop everything on the connections of this process, also on new ones; return how many are open
+        now. Linux only."""
+        self._swallowed, ports = pid, ports_of(pid)
+        with self._lock:
+            links = [link for link in self._links if link.port in ports]
+        for link in links:
+            link.frozen = link.muted = True
+        return len(links)
 
     def half_close_all(self) -> int:
         """Close the open connections in one direction, from the server to the client; return how many those are."""
@@ -130,7 +160,7 @@ class Proxy:
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self._listener.accept()
+                client, address = self._listener.accept()
             except OSError:
                 return
             if self.closed:
@@ -142,7 +172,9 @@ class Proxy:
                 client.close()
                 continue
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a piece is a packet
-            link = Link(client, server)
+            link = Link(client, server, address[1])
+            if self._swallowed:
+                link.frozen = link.muted = link.port in ports_of(self._swallowed)
             with self._lock:
                 self._links.add(link)
             threading.Thread(target=self._requests, args=(link,), daemon=True).start()
