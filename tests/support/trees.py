@@ -33,10 +33,19 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 
 def run_program(module: str, more: Mapping[str, str], seconds: float = 50) -> list[str]:
     """Run a module to its end and return the lines it printed. Raises `AssertionError` if it does not exit with 0."""
-    command = [sys.executable, "-W", "error", "-m", module]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(more), capture_output=True, text=True, timeout=seconds, check=False
-    )
+    command, mark = [sys.executable, "-W", "error", "-m", module], uuid.uuid4().hex
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment({**more, MARK: mark}),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    finally:
+        until(lambda: kill(mark), "every process that it has left behind is gone")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout.splitlines()
 
@@ -91,13 +100,8 @@ class Tree:
         return self
 
     def __exit__(self, *_: object) -> None:
-        until(self._killed, "every process of the tree is gone")
+        until(lambda: kill(self._mark), "every process of the tree is gone")
         self._process.wait()
-
-    def _killed(self) -> bool:
-        """Kill every process that is there; the supervisor may have started a process since the last look."""
-        self.signal_all(signal.SIGKILL)
-        return not self.everyone()
 
 
 def _stat(pid: int) -> list[str]:
@@ -124,6 +128,15 @@ def marked(mark: str) -> list[int]:
             ):
                 found.append(int(entry))
     return [pid for pid in found if alive(pid)]
+
+
+def kill(mark: str) -> bool:
+    """Kill every process with this mark that is there; another one may have been started since the last look. Returns
+    whether there is none."""
+    for pid in marked(mark):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return not marked(mark)
 
 
 def threads(pid: int) -> int:
