@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "names", "clock", "hosts", "ids", "printable", "urls", "log"),
+    ("errors", "names", "clock", "waking", "hosts", "ids", "printable", "urls", "log"),
     ("model", "batching", "takeovers"),
     ("protocols", "locked"),
     ("split", "contact"),

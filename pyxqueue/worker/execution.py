@@ -95,6 +95,7 @@ class Execution:
                 self.steps.check_left()
             outcome: Outcome = self.codec.dump_result(self.message, value)
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
+            limit.__exit__(None, None, None)  # again: it may have been interrupted while it was left
             return self._raised(error, process, leave)
         if leave is not None:
             leave(None)

@@ -66,8 +66,8 @@ class SignalInterrupter:
         self._main = threading.main_thread().ident or 0
         signal.signal(signal.SIGALRM, self._on_alarm)
 
-    def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        if self._job is None:
+    def _on_alarm(self, _number: int, frame: FrameType | None) -> None:
+        if self._job is None or (frame is not None and frame.f_code is _LEAVE):
             return  # the job ended before the signal arrived
         job, times = self._asked
         if job is self._job:
@@ -90,15 +90,15 @@ class SignalInterrupter:
 
     def __enter__(self) -> None:
         self._told = self._late = 0
-        self._job = self._next
         options = self._options
         if options.timeout is not None:
             self._deadline = time.monotonic() + options.timeout - _EARLY
             again = 0.0 if options.reminder is None else options.reminder - options.timeout
             signal.setitimer(signal.ITIMER_REAL, options.timeout, again)
+        self._job = self._next  # last: it is interrupted from now on, and is left then
 
     def __exit__(self, *_error: object) -> None:
-        self._job = None
+        self._job = None  # first: until here `_on_alarm` does not interrupt this method
         if self._options.timeout is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -111,6 +111,9 @@ class SignalInterrupter:
     def check(self) -> tuple[()]:
         """Return nothing: the kernel's timer enforces the limits."""
         return ()
+
+
+_LEAVE = SignalInterrupter.__exit__.__code__
 
 
 class _Running:
@@ -127,8 +130,7 @@ class _Running:
         self.raised = False
 
     def __enter__(self) -> None:
-        with self._interrupter.lock:
-            self._interrupter.running[self._job] = self
+        self._interrupter.running[self._job] = self  # without a call, so that whoever is interrupted here leaves it
 
     def __exit__(self, *_: object) -> None:
         with self._interrupter.lock:
@@ -162,7 +164,7 @@ class ThreadInterrupter:
     def check(self) -> tuple[()]:
         now = self._monotonic()
         with self.lock:
-            for running in self.running.values():
+            for running in list(self.running.values()):
                 if running.deadlines and now >= running.deadlines[0]:
                     del running.deadlines[0]
                     self._interrupt(running, TimeLimitExceeded)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 
+from pyxqueue.codec import Codec
 from pyxqueue.errors import CancelRequested, TimeLimitExceeded
+from pyxqueue.model.message import Message
 from pyxqueue.options import TaskOptions
-from pyxqueue.worker.interrupts import SignalInterrupter
+from pyxqueue.registry import TaskSpec
+from pyxqueue.serializers.json import JSONSerializer
+from pyxqueue.worker.execution import Execution
+from pyxqueue.worker.interrupts import SignalInterrupter, ThreadInterrupter
+from tests.support.interrupting import places
 
 
 @pytest.fixture
@@ -37,3 +45,25 @@ def test_the_time_limit(interrupter: SignalInterrupter) -> None:
     """It also ends a sleep."""
     with pytest.raises(TimeLimitExceeded, match=r"0\.05 s"), interrupter.limit("mine", TaskOptions(timeout=0.05)):
         signal.pause()
+
+
+def test_a_signal_that_comes_when_the_job_has_ended(interrupter: SignalInterrupter) -> None:
+    """It is not raised in what ends the job, so that the job does not count as running for ever."""
+    frame = Mock(f_code=SignalInterrupter.__exit__.__code__)
+    with interrupter.limit("mine", TaskOptions()):
+        interrupter._asked = ("mine", 1)
+        interrupter._on_alarm(signal.SIGALRM, frame)
+
+
+def test_an_interrupt_that_comes_when_the_job_has_ended() -> None:
+    """Whatever it interrupts, the job does not run any more, so that no other is interrupted in its place."""
+    interrupter = ThreadInterrupter()
+    task = TaskSpec("job", lambda: None, TaskOptions())
+    codec = Codec.of("queue", [JSONSerializer()], None)
+
+    def run() -> None:
+        limit = interrupter.limit("mine", TaskOptions(timeout=60))
+        Execution(task, Message("id", "job"), (), {}, codec, lambda _: None).run(limit, asyncio.run)
+
+    for place in places(run):
+        assert not interrupter.running, place

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from threading import Condition
 from typing import Any
 
 from ...clock import started_ms, wall_clock
@@ -15,6 +14,7 @@ from ...model.schedules import Schedule
 from ...model.wire import message_from_fields
 from ...printable import quoted
 from ...protocols import StoreOptions
+from ...waking import Changed
 from .group import Group
 
 
@@ -29,7 +29,7 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], int] = wall_clock) -> None:
         self.clock = clock
-        self.changed = Condition()
+        self.changed = Changed()
         """Its lock guards everything in the store; it is notified whenever a waiting call might go on."""
         # One counter for all fencing tokens: no receipt is ever issued twice, not even to a task that was deleted
         # and came back.

@@ -18,6 +18,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from ...errors import PyxqueueError
 from ...log import get_logger
+from ...waking import start_thread
 from .connect import Backoff, ConnectionConfig
 from .subscribing import PING_EVERY, Subscriptions
 
@@ -86,21 +87,17 @@ class Listener:
         self._failures = 0
         self._bell: socket.socket | None = None
         self.thread: threading.Thread | None = None
+        """It says itself that it listens: who starts it may be interrupted meanwhile."""
 
     def add(self, channel: Channel) -> None:
         """Subscribe to a channel, for as long as the caller keeps it."""
         with self._lock:
-            if self._stopped or channel.name in self._channels:
+            is_new = channel.name not in self._channels
+            if self._stopped or (not is_new and self.thread is not None):
                 return
             self._channels[channel.name] = channel
             if self.thread is None:
-                self._bell, heard = socket.socketpair()
-                self._bell.setblocking(False)
-                heard.setblocking(False)
-                self.thread = threading.Thread(
-                    target=self._listen, args=(self._bell, heard), name="pyxqueue-notifier", daemon=True
-                )
-                self.thread.start()
+                start_thread(self._listen, "pyxqueue-notifier")
                 return
         self._ring()
 
@@ -114,10 +111,13 @@ class Listener:
             with suppress(OSError):  # it is full, so it has rung; or it is closed, because the thread has ended
                 bell.send(b".")
 
-    def _listen(self, bell: socket.socket, heard: socket.socket) -> None:
+    def _listen(self) -> None:
         told = ""
+        bell, heard = socket.socketpair()
         with bell, heard:
-            while not self._is_over():
+            bell.setblocking(False)
+            heard.setblocking(False)
+            while not self._is_over(bell):
                 try:
                     self._subscription(heard)
                 except (RedisError, RedisClusterException, PyxqueueError, OSError):
@@ -129,8 +129,13 @@ class Listener:
                     self._failures += 1
                     _Ears(heard, ()).wait(_BACKOFF.compute(self._failures))
 
-    def _is_over(self) -> bool:
+    def _is_over(self, bell: socket.socket) -> bool:
+        """Whether this thread is to end: there is nothing to listen to, or another one listens."""
         with self._lock:
+            if self.thread is None:
+                self.thread, self._bell = threading.current_thread(), bell
+            if self.thread is not threading.current_thread():
+                return True
             if self._stopped or not self._channels:
                 self.thread = self._bell = None
                 return True

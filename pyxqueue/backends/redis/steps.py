@@ -8,7 +8,6 @@ In `broker`, `results` and `inspector`, a function with the name of an operation
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias, TypeVar
@@ -18,6 +17,7 @@ from redis.exceptions import NoScriptError
 
 from ...clock import is_over, seconds_left
 from ...errors import BrokerError
+from ...waking import Bell
 from .commands import Command
 from .scripts import SCRIPTS
 
@@ -90,8 +90,8 @@ class Sleep(Struct, frozen=True, eq=False):
         return RECHECK if left is None else min(RECHECK, left)
 
     def sleep(self) -> News:
-        bell = threading.Event()
-        if not self.inbox.listen(bell.set):
+        bell = Bell()
+        if not self.inbox.listen(bell.ring):
             bell.wait(self.seconds)
         return self.inbox.take(self.deadline)
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from attrs import define, field
 
+from ...waking import Changed, start_thread
 from .group import CHUNK, Group
 from .queue import Queue
 from .rows import padded
@@ -106,9 +107,10 @@ class Poller:
     """Wakes the calls that wait for tasks of one file. Its thread runs only while there are some."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = Changed()
         self._waiters: set[Waiter] = set()
         self._thread: threading.Thread | None = None
+        """The one that polls. It says so itself: who starts one may be interrupted meanwhile."""
         self._poked = False
 
     def arm(self, waiter: Waiter, seen: Seen) -> None:
@@ -117,10 +119,9 @@ class Poller:
         waiter.seen, waiter.as_of = seen, None
         with self._changed:
             self._waiters.add(waiter)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pyxqueue-poll", daemon=True)
-                self._thread.start()
             self._poked = True
+            if self._thread is None:
+                start_thread(self._run, "pyxqueue-poll")
             self._changed.notify()
 
     def disarm(self, waiter: Waiter) -> None:
@@ -157,6 +158,10 @@ class Poller:
     def _next(self, pause: float) -> list[Waiter]:
         """The waiters, after the pause, or at once after `arm` or `poke`; none if the thread is to end."""
         with self._changed:
+            me = threading.current_thread()
+            self._thread = self._thread or me
+            if self._thread is not me:
+                return []
             if not self._poked:
                 self._changed.wait(pause)
             if not self._waiters:

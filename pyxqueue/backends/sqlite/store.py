@@ -2,6 +2,10 @@
 
 A connection belongs to one call at a time and goes back to the pool after it. Nothing here waits inside SQLite, whose
 own pauses for a lock grow to 100 ms: a short random pause and another try is both faster and fairer.
+
+A task that runs out of time, or is cancelled, is interrupted wherever it is, so also in here: an exception is raised
+after any call. What a transaction has is therefore noted in it, in statements without a call between them, so that all
+of it happens or nothing; and a transaction that was interrupted gives it back when it is collected.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from contextlib import suppress
 from attrs import frozen
 
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError, StoreFullError
+from ...waking import Changed
 from . import schema
 from .driver import SCHEMA, Connection, DriverError
 from .faults import typed, vanished
@@ -68,8 +73,7 @@ class Store:
         self._lookout = Lookout(location.path) if opener.driver.name == "apsw" else None
         self._chance = random.Random().random  # noqa: S311 - jitter
         # Guards all below. It is notified when a connection comes back, a fork is over, or something was written.
-        self._lock = threading.RLock()  # to lock it is several times faster than to lock the condition
-        self.changed = threading.Condition(self._lock)
+        self.changed = Changed()
         self._all: list[Opened] = []
         self._idle: list[Opened] = []
         self._lent = 0
@@ -102,9 +106,8 @@ class Store:
 
     def _begin(self, transaction: Transaction) -> Connection:
         while True:
-            opened, epoch = None, self._epoch
             try:
-                opened, epoch = self._take()
+                opened = self._take(transaction)
                 if self._lookout is not None:
                     self._lookout.check()
                 opened.connection.execute(transaction.first)
@@ -112,17 +115,16 @@ class Store:
                 # file is opened again, which shows whether it still is ours.
                 if schema.number(opened.connection) != opened.schema:
                     raise DriverError(SCHEMA, "the schema has changed")
-                transaction.opened, transaction.epoch = opened, epoch
                 return opened.connection
             except BaseException as error:
-                if opened is not None:
-                    self._undo(opened, epoch, error)
+                tried = transaction.opened
+                self._undo(transaction, error)
                 if isinstance(error, ConfigurationError):
                     self.close()  # what is open must be closed before it is damaged
                 if not isinstance(error, DriverError):
                     raise
                 if not error.passing or not self._has_patience(transaction):
-                    raise self._meant(error, opened, transaction.takes_in) from error
+                    raise self._meant(error, tried, transaction.takes_in) from error
 
     def _has_patience(self, transaction: Transaction) -> bool:
         """Pause, unless the limit to all pauses of the transaction is reached."""
@@ -143,8 +145,7 @@ class Store:
             self._fail(transaction, error)
             raise
         here = inode_of(self.location.path) == opened.inode
-        transaction.opened = None
-        self._give_back(opened, keep=here and transaction.epoch == self._epoch)
+        self._give_back(transaction, keep=here and transaction.epoch == self._epoch)
         if not here:
             raise self._vanished(opened)
         if transaction.first != "BEGIN":
@@ -161,17 +162,18 @@ class Store:
 
     def _fail(self, transaction: Transaction, error: BaseException) -> None:
         """Roll back. Raises the error to raise for one of SQLite."""
-        opened, transaction.opened = transaction.opened, None
-        assert opened is not None
-        self._undo(opened, transaction.epoch, error)
+        opened = transaction.opened
+        self._undo(transaction, error)
         if isinstance(error, DriverError):
             raise self._meant(error, opened, transaction.takes_in) from error
 
-    def _undo(self, opened: Opened, epoch: int, error: BaseException) -> None:
+    def _undo(self, transaction: Transaction, error: BaseException) -> None:
         """Roll back, after an error."""
-        with suppress(DriverError):  # SQLite has already rolled back after some errors
-            opened.connection.execute("ROLLBACK")
-        self._give_back(opened, keep=isinstance(error, DriverError) and error.busy and epoch == self._epoch)
+        if transaction.opened is not None:
+            with suppress(DriverError):  # SQLite has already rolled back after some errors
+                transaction.opened.connection.execute("ROLLBACK")
+        keep = isinstance(error, DriverError) and error.busy and transaction.epoch == self._epoch
+        self._give_back(transaction, keep=keep)
 
     def _meant(self, error: DriverError, opened: Opened | None, takes_in: bool) -> BrokerError:
         """The error to raise for one of SQLite."""
@@ -181,7 +183,7 @@ class Store:
         return found if takes_in or not isinstance(found, StoreFullError) else BrokerUnavailableError(str(found))
 
     def _tell(self) -> None:
-        with self._lock:
+        with self.changed:
             self._own += 1
             self.changed.notify_all()
         if self.wrote is not None:
@@ -198,36 +200,41 @@ class Store:
 
     # Connections
 
-    def _take(self) -> tuple[Opened, int]:
-        with self._lock:
+    def _take(self, transaction: Transaction) -> Opened:
+        """Lend the transaction a connection."""
+        self._lend(transaction)
+        if transaction.opened is None:
+            self._open(transaction)
+        assert transaction.opened is not None
+        return transaction.opened
+
+    def _lend(self, transaction: Transaction, *, idle: bool = True) -> None:
+        """Have the next fork wait for the transaction, and lend it an `idle` connection if there is one."""
+        with self.changed:
             while self._forking:
                 self.changed.wait()
+            # From here on without a call.
             self._lent += 1
-            epoch = self._epoch
-            if self._idle:
-                return self._idle.pop(), epoch
-        try:
-            return self._open(), epoch
-        except BaseException:
-            self._leave()
-            raise
+            transaction.is_lent, transaction.epoch = True, self._epoch
+            if idle and self._idle:
+                transaction.opened = self._idle[-1]
+                del self._idle[-1]
 
-    def _open(self) -> Opened:
+    def _open(self, transaction: Transaction) -> None:
         with PROCESS.opening:  # until it is known to be open, no other store may read the file
-            opened = self.opener.open(self.location)
-            self._all.append(opened)
-        return opened
+            transaction.opened = opened = self.opener.open(self.location)
+            self._all += (opened,)
 
-    def _give_back(self, opened: Opened, *, keep: bool) -> None:
-        if not keep:
-            self._discard(opened)
-        self._leave(opened if keep else None)
-
-    def _leave(self, kept: Opened | None = None) -> None:
-        with self._lock:
-            if kept is not None:
-                self._idle.append(kept)
-            self._lent -= 1
+    def _give_back(self, transaction: Transaction, *, keep: bool) -> None:
+        """Take back the connection of a transaction, if it has one; close it, unless it is to be kept."""
+        if transaction.opened is not None and not keep:
+            self._discard(transaction.opened)
+        with self.changed:
+            if transaction.opened is not None and keep:
+                self._idle += (transaction.opened,)
+            transaction.opened = None
+            self._lent -= transaction.is_lent
+            transaction.is_lent = False
             if self._forking:
                 self.changed.notify_all()
 
@@ -304,34 +311,29 @@ class Store:
         return self._poll() != mark.version
 
     def _poll(self) -> tuple[int, int]:
-        """A new value after a commit of any process; the old one while another thread polls or the file is locked."""
-        if not self._listening.acquire(blocking=False):
-            return self._version  # another thread is polling right now
-        try:
-            with self.changed:
-                while self._forking:
-                    self.changed.wait()
-                self._lent += 1
+        """A new value after a commit of any process; the old one while the file is locked."""
+        lent = self._transaction("")
+        with self._listening:
             try:
-                self._version = self._ask()
+                self._lend(lent, idle=False)
+                self._version = self._ask(lent)
             except DriverError as error:
                 if not error.busy:
                     self._close_ear()
                     raise typed(error, self.location.path) from error
             finally:
-                self._leave()
+                self._give_back(lent, keep=False)
             return self._version
-        finally:
-            self._listening.release()
 
-    def _ask(self) -> tuple[int, int]:
-        serial = self._version[0]
+    def _ask(self, lent: Transaction) -> tuple[int, int]:
         if self._ear is not None and inode_of(self.location.path) != self._ear.inode:
             self._close_ear()
         if self._ear is None:
-            self._ear = self._open()
-            serial += 1  # the numbers of two connections cannot be compared
-        return serial, self._ear.connection.execute("PRAGMA data_version")[0][0]
+            self._open(lent)
+            self._ear, lent.opened = lent.opened, None
+            self._version = (self._version[0] + 1, 0)  # the numbers of two connections cannot be compared
+        assert self._ear is not None
+        return self._version[0], self._ear.connection.execute("PRAGMA data_version")[0][0]
 
     def _close_ear(self) -> None:
         ear, self._ear = self._ear, None
@@ -348,7 +350,7 @@ class Transaction:
     """
 
     # A class, not a generator: it is entered with every call.
-    __slots__ = ("_begin", "_end", "_fail", "epoch", "first", "opened", "patience", "takes_in")
+    __slots__ = ("_begin", "_end", "_fail", "epoch", "first", "is_lent", "opened", "patience", "takes_in")
 
     def __init__(
         self,
@@ -362,6 +364,8 @@ class Transaction:
         self._begin, self._end, self._fail = begin, end, fail
         self.opened: Opened | None = None
         """The connection while the transaction lasts."""
+        self.is_lent = False
+        """Whether a fork waits for it."""
         self.epoch = 0
         """The one in which the connection was taken."""
         self.patience: Patience | None = None
@@ -381,7 +385,7 @@ class Transaction:
         self._fail(self, error)
 
     def __del__(self) -> None:
-        if getattr(self, "opened", None) is not None:  # an interrupt came before its block, or in `__init__`
+        if getattr(self, "is_lent", False):  # an interrupt came before or behind its block, or in `__init__`
             self.fail(GeneratorExit())
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ...clock import deadline_after, is_over, seconds_left
+from ...waking import Bell
 from .polling import Poller, Seen, Waiter, poller_of
 from .queue import Queue
 
@@ -60,9 +60,8 @@ class Wait(Generic[T]):
 
 def wait(queue: Queue, look: Callable[[], Looked[T]], timeout_ms: int | None, *, ends_only: bool) -> T:
     """Wait in this thread."""
-    woken = threading.Event()
-    with Wait(queue, look, timeout_ms, woken.set, ends_only=ends_only) as waiting:
+    bell = Bell()
+    with Wait(queue, look, timeout_ms, bell.ring, ends_only=ends_only) as waiting:
         while not waiting.look():
-            woken.wait(waiting.arm())
-            woken.clear()
+            bell.wait(waiting.arm())
         return waiting.found

@@ -1,0 +1,47 @@
+"""How a thread waits for others, so that it can be interrupted at any moment.
+
+A task that runs out of time, or is cancelled, is interrupted by an exception that its thread raises wherever it is.
+Where code in Python locks something, it can be raised between the lock and the block that unlocks it again: a
+`threading.Condition` then stays locked for ever, and a `threading.Event` raises a `RuntimeError` in its place. Code
+in C is not interrupted there.
+"""
+
+from __future__ import annotations
+
+import _thread
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from operator import attrgetter
+from queue import Empty, SimpleQueue
+
+
+class Bell:
+    """Wakes one thread that waits. A ring that nobody hears is kept for the next wait."""
+
+    def __init__(self) -> None:
+        self._rings: SimpleQueue[None] = SimpleQueue()
+
+    def ring(self) -> None:
+        """Wake the thread. Any thread may call it, also in a signal handler."""
+        self._rings.put(None)
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait until it rings, for so many seconds at the most; None for as long as it takes."""
+        with suppress(Empty):
+            self._rings.get(timeout=seconds if seconds is None else max(0.0, seconds))
+            while True:
+                self._rings.get_nowait()
+
+
+class Changed(threading.Condition):
+    """A condition whose lock is locked and unlocked by code in C alone."""
+
+    # `with` calls what these return: the methods of the lock.
+    __enter__ = property(attrgetter("_lock.__enter__"))  # pyright: ignore[reportAssignmentType] - that is the point
+    __exit__ = property(attrgetter("_lock.__exit__"))  # pyright: ignore[reportAssignmentType] - as above
+
+
+def start_thread(target: Callable[[], object], name: str) -> None:
+    """Start a daemon thread, without the wait until it runs, which is an `Event`: another thread waits for that."""
+    _thread.start_new_thread(threading.Thread(target=target, name=name, daemon=True).start, ())
