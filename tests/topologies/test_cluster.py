@@ -11,8 +11,10 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 import redis
+from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pyxqueue import (
     AsyncResult,
@@ -333,3 +335,25 @@ def test_a_cluster_that_is_not_there() -> None:
 
     with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1, 127\.0\.0\.1:2"):
         queue.task(name="job")(lambda: None)()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of nodes that redis-py drops
+def test_a_client_that_closes_its_connections_under_way(nodes: Nodes, stream_key: str) -> None:
+    """The commands of other coroutines are done, or fail as with any connection that breaks."""
+
+    async def outcomes(ticks: int) -> list[object]:
+        client = ConnectionConfig.from_url(nodes.url).open_async(timeout=5, retries=1)
+        assert isinstance(client, AsyncRedisCluster)
+        await client.execute_command("HGETALL", stream_key)
+        together = client.execute_together(stream_key, [("EXISTS", stream_key)])
+        asked = [asyncio.ensure_future(one) for one in (client.execute_command("EXISTS", stream_key), together)]
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        await AsyncRedisCluster.aclose(client)  # as redis-py does for a command when the cluster is down
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        await client.aclose()
+        return list(found)
+
+    for ticks in range(20):
+        for outcome in asyncio.run(outcomes(ticks)):
+            assert outcome in (0, [0]) or isinstance(outcome, RedisConnectionError), (ticks, outcome)

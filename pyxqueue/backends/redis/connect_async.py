@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, cast
 
 import redis.asyncio
@@ -14,6 +14,7 @@ from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.cluster import PRIMARY
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError, TryAgainError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
@@ -130,6 +131,16 @@ class _NoTable:
         return None
 
 
+@contextmanager
+def _closed_by_others() -> Iterator[None]:
+    """Say that a connection has been closed. While a cluster is down, redis-py closes all of a client for one command,
+    and the others under way then find nothing to write to."""
+    try:
+        yield
+    except AttributeError as error:
+        raise RedisConnectionError("the connection was closed by another command") from error
+
+
 class _Cluster(RedisCluster):
     """A client of a cluster that knows where the keys of a command are."""
 
@@ -141,7 +152,8 @@ class _Cluster(RedisCluster):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         async with self._turns:
-            return await super().execute_command(*for_cluster(args), **options)
+            with _closed_by_others():
+                return await super().execute_command(*for_cluster(args), **options)
 
     async def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
         async with self._turns:
@@ -154,7 +166,8 @@ class _Cluster(RedisCluster):
         await self.initialize()
         while True:
             sent = [PipelineCommand(number, *command) for number, command in enumerate(trip.sent)]
-            await trip.node(self).execute_pipeline(sent)
+            with _closed_by_others():
+                await trip.node(self).execute_pipeline(sent)
             replies = trip.replies([one.result for one in sent])
             for reply in replies:
                 if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
