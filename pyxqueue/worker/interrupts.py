@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import FrameType
 from typing import Protocol
 
@@ -136,7 +136,7 @@ class _Running:
         with self._interrupter.lock:
             self._interrupter.running.pop(self._job, None)
             if self.raised:  # an exception that was not raised yet must not hit the next task
-                _raise_in(self.thread, None)
+                _withdraw()
 
 
 class ThreadInterrupter:
@@ -175,7 +175,18 @@ class ThreadInterrupter:
         _raise_in(running.thread, error)
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Make a thread raise `error` at its next bytecode. None withdraws one that was not raised yet."""
-    target = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), target)
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Make a thread raise `error` at its next bytecode, in place of one that it was to raise and has not yet."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
+
+
+class _Withdrawn(BaseException):
+    """Is raised and caught in place of an interrupt that came too late."""
+
+
+def _withdraw() -> None:
+    """Withdraw what this thread was to raise and has not yet. Python could withdraw it without a raise; then 3.11 goes
+    on to look for it at each bytecode, and a thread with a profiler or a debugger never gets beyond its next call."""
+    with suppress(_Withdrawn):
+        _raise_in(threading.get_ident(), _Withdrawn)
+        time.sleep(0)  # where it is raised at the latest

@@ -204,7 +204,7 @@ def test_the_end_of_a_job_withdraws_its_interrupts(monkeypatch: pytest.MonkeyPat
     with interrupter.limit(one, TaskOptions()):
         pass
 
-    assert raised == [CancelRequested, None]
+    assert raised == [CancelRequested, interrupts._Withdrawn]
 
 
 def test_a_signal_interrupts_twice_for_the_time_limit() -> None:

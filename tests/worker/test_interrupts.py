@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from unittest.mock import Mock
 
@@ -19,6 +21,7 @@ from pyxqueue.serializers.json import JSONSerializer
 from pyxqueue.worker.execution import Execution
 from pyxqueue.worker.interrupts import SignalInterrupter, ThreadInterrupter
 from tests.support.interrupting import places
+from tests.support.until import PATIENCE
 
 
 @pytest.fixture
@@ -67,3 +70,27 @@ def test_an_interrupt_that_comes_when_the_job_has_ended() -> None:
 
     for place in places(run):
         assert not interrupter.running, place
+
+
+PROFILED = """
+import sys
+from pyxqueue.options import TaskOptions
+from pyxqueue.worker.interrupts import ThreadInterrupter
+
+interrupter = ThreadInterrupter()
+try:
+    with interrupter.limit("job", TaskOptions()):
+        interrupter.cancel("job")
+except BaseException as error:
+    print(type(error).__name__)
+sys.setprofile(lambda *_: None)
+(lambda: None)()
+"""
+
+
+def test_a_profiler_after_an_interrupt() -> None:
+    """A task that is profiled, or debugged, runs in a thread in which another was interrupted."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROFILED], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert done.stdout == "CancelRequested\n"
