@@ -23,6 +23,7 @@ from .reclaiming import Reclaimer
 from .registration import Registration, confirming, flags, stored
 from .schedules import RedisSchedules
 from .steps import Steps
+from .unnoted import Repairer
 from .wakeups import RedisWakeups
 
 _SIGN_EVERY = 5_000
@@ -40,6 +41,7 @@ class RedisBroker:
         self._options = registration.options
         self._reader = Reader(self._session)
         self._reclaimer = Reclaimer(registration, reclaim_after)
+        self._repairer = Repairer(registration)
         self.lines = Lines(registration, self._reader, self._reclaimer)
         self._wakeups = RedisWakeups(registration, self._reclaimer)
         self.schedules = RedisSchedules(registration)
@@ -145,6 +147,7 @@ class RedisBroker:
     def maintain(self, limit: int) -> int:
         registration = self._registration
         registration.repaired(self._reclaimer.reclaim)
+        self._repairer.look()
         name = self._options.stream_key
         found = registration.do(lambda keys: commands.due(name, keys, limit))
         self.schedules.note(found.until_tick)

@@ -612,6 +612,31 @@ def give_up(keys: GroupKeys, task_id: str, noted: bytes, lost: str) -> Command[b
     )
 
 
+class Unnoted(Struct, frozen=True):
+    """Some tasks that wait and are noted nowhere."""
+
+    next: str
+    """Where to go on; empty at the end."""
+    found: Sequence[tuple[str, str]]
+    """Their ids and entries."""
+
+
+def unnoted(keys: GroupKeys, start: str, count: int) -> Command[Unnoted]:
+    def parse(reply: Any) -> Unnoted:
+        following, *texts = (text.decode() for text in reply)
+        return Unnoted(following, list(zip(texts[::2], texts[1::2], strict=True)))
+
+    return Command("unnoted", keys.own, [start, count], parse)
+
+
+def note_again(keys: GroupKeys, found: Sequence[tuple[str, str]]) -> Command[list[str]]:
+    """Returns the ids of those that were noted."""
+    keys = keys.whole
+    args = [keys.group, *chain.from_iterable(found)]
+    tasks = keys.with_tasks([task_id for task_id, _ in found])
+    return Command("note_again", tasks, args, lambda reply: [one.decode() for one in reply])
+
+
 def classes(stream_keys: Sequence[str], group: str) -> Command[tuple[int, list[tuple[frozenset[int], bool]]]]:
     """The time, and for each queue which priority classes other than 0 are in use there, and whether task names are
     paused in its group."""

@@ -51,6 +51,9 @@ key                     type     written by              lives
                                                          the records of the tasks of another broker
 ======================= ======== ======================= ==========================================================
 
+What is `parked` waits for ever if the other key that it needs, of `delayed`, `lines` and `dependents`, is deleted by
+another program: `unnoted` looks for such messages from time to time.
+
 `{name}:wake:+CLIENT` is a pub/sub channel, one for each client process that waits for results. On the channel
 `{name}:G:delayed` supervisors are told when a delayed message has become the first one to be due, and in how many ms.
 """
