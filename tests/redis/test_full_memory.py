@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import pytest
@@ -14,6 +15,7 @@ from pyxqueue import StoreFullError
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, RedisResults
 from pyxqueue.cli import main
 from pyxqueue.model.message import (
+    FLOW_VERSION,
     Delivery,
     Done,
     Extension,
@@ -29,6 +31,7 @@ from pyxqueue.model.message import (
 )
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.servers import Server, ServerKind
+from tests.support.until import until
 
 from ..conftest import kinds_to_test
 
@@ -98,6 +101,10 @@ OPERATIONS: dict[str, tuple[Operation, object]] = {
     "settle": (lambda f, b: b.settle([Settlement(f.receipt("ending"), Done())]), [True]),
     "settle with a retry": (lambda f, b: b.settle([Settlement(f.receipt("retrying"), Retry(1))]), [True]),
     "release": (lambda f, b: b.release("one", [f.receipt("crashing")]), 5),
+    "save_steps": (lambda f, b: _stepped(f, b).name, "HELD"),
+    "maintain what has expired": (lambda f, b: _status(_expired(f, b).show(["late"])[0]), TaskStatus.CANCELLED),
+    "maintain what waits for others": (lambda f, b: _looked(f, b, [":dependents"]), 1),
+    "maintain what waits for a limit": (lambda f, b: _looked(f, b, [":turns"]), 1),
     "maintain": (lambda _, b: _after(b, b.maintain(9)).depth().delayed, 1),
 }  # fmt: skip
 
@@ -110,6 +117,38 @@ def _lengths(backend: RedisBackend, *limits: int) -> list[int]:
     """How many are handed out with each of these limits. One has come back, so the first claim reads one too many."""
     backend.maintain(9)
     return [len(backend.claim("two", limit, 0)) for limit in limits]
+
+
+@contextmanager
+def _room(full: Full) -> Iterator[None]:
+    """While inside, there is room."""
+    limit = int(full.client.config_get("maxmemory")["maxmemory"] or 0)
+    full.client.config_set("maxmemory", 0)
+    yield
+    full.client.config_set("maxmemory", limit)
+
+
+def _expired(full: Full, backend: RedisBackend) -> RedisBackend:
+    with _room(full):
+        backend.enqueue([Message("late", "job", lifetime_ms=1)])
+    until(lambda: backend.maintain(9) and _status(backend.show(["late"])[0]) is not TaskStatus.PENDING, "it has ended")
+    return backend
+
+
+def _stepped(full: Full, backend: RedisBackend) -> LeaseStatus:
+    with _room(full):
+        backend.save_steps(full.receipt("running"), {"a": b"json \n1"})
+    return backend.save_steps(full.receipt("running"), {"b": b"json \n1"})
+
+
+def _looked(full: Full, backend: RedisBackend, marks: Sequence[str]) -> int:
+    """Have the marks looked at, whose moment is in the delayed set, and what is noted of each in its own key."""
+    with _room(full):
+        backend.enqueue([Message("behind", "job", v=FLOW_VERSION, flow="f", after=("running",))])
+        full.client.zadd("{q}:cg:turns", {"rate:x": 4_000_000_000_000})
+        full.client.zadd("{q}:cg:delayed", dict.fromkeys(marks, 1))
+    backend.maintain(9)
+    return backend.depth().delayed
 
 
 def _removed(backend: RedisBackend, group: str) -> RedisBackend:

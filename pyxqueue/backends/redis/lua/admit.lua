@@ -59,6 +59,7 @@ local function admit(key, id, standing)
 end
 
 for item = 0, (#ARGV - 1) / 2 - 1 do admit(KEYS[FIRST_TASK + item], ARGV[2 + item * 2], ARGV[3 + item * 2]) end
+allow_writes(keys[NEW], ARGV[1])
 local found = whose_turn(keys)
 for _, head in ipairs(#ARGV == 1 and stalled(keys) or {}) do found[#found + 1] = head end
 return found

@@ -27,6 +27,7 @@ end
 
 local function look_at_expiries()
   if type(try_call('ZCARD', KEYS[EXPIRIES])) == 'table' then call('DEL', KEYS[EXPIRIES]) end
+  allow_writes(KEYS[NEW], ARGV[1])
   local expired = call('ZRANGEBYSCORE', KEYS[EXPIRIES], '-inf', now, 'LIMIT', 0, ARGV[2])
   add_ids(expired, '!', KEYS[EXPIRIES])
   if #expired < tonumber(ARGV[2]) then await_expiry(KEYS) end -- what has expired now is ended next, by `expire`
@@ -38,6 +39,7 @@ if has_turns == 0 and type(heads) == 'table' and #heads > 0 then has_turns = 1 e
 for _, id in ipairs(due) do
   if id == EXPIRY then look_at_expiries() end
   if id == LOOK then
+    allow_writes(KEYS[NEW], ARGV[1])
     local some, waiting, suspended = try_call('HRANDFIELD', KEYS[DEPENDENTS], 2 * HEADS, 'WITHVALUES'), {}, {}
     for number = 1, some.err and 0 or #some, 2 do
       local name, has_started = some[number], string.sub(some[number + 1], 1, 1) == '-'

@@ -7,6 +7,7 @@ local group, place, entry, consumer, id = unpack(ARGV, 1, 5)
 if holder(keys[PLACES[place]], group, entry) ~= consumer then return {0} end
 local task = task_at(key)
 if is_copy(keys, group, task, place, entry) then return {0} end
+allow_writes(keys[NEW], group) -- a running task goes on
 if not task.place then -- written by hand: the task key made here must name its entry
   task = {place = place, entry = entry}
   set_place(key, place, false, entry)
