@@ -480,6 +480,9 @@ async def _perform(visit: Visit) -> tuple[Form, Done]:
         _audit(visit, name, "refused", [f"the visitor may not {needs}"])
         raise RefusedError(403, f"You may not do this: it needs the right {needs}.")
     queue, form = await visit.queue(), await _form(visit.request)
+    if form.flag("all") and form.one("text") and Action.RAW not in visit.rights:
+        _audit(visit, name, "refused", ["the visitor may not look into what is hidden"])
+        raise RefusedError(403, "To choose tasks by a text needs the right raw: it is found in what is hidden, too.")
     done = await visit.read(lambda: act(queue, form))
     _audit(visit, name, f"{done.what} {done.count}", done.targets)
     return form, done

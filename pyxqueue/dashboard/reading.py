@@ -152,9 +152,11 @@ class Reading:
         return GroupView(wall_clock(), row, first, self._kinds(queue, kinds, infos), newest, missing)
 
     def tasks(self, queue: TaskQueue, place: Place, filters: Filters, *, raw: bool = True) -> TaskList:
-        """Return a page of the tasks of a place. Without `raw`, a text is only found where the visitor can see it: else
-        one could guess a secret letter by letter."""
+        """Return a page of the tasks of a place. Without `raw`, a text is only looked for in what the visitor can see,
+        here and not by the store: else one could guess a secret letter by letter, also by where a page ends."""
         where, limit = where_of(filters), bounded(filters.limit, ROWS, MAX_ROWS)
+        if hidden := bool(filters.text) and not raw:
+            where, limit = msgspec.structs.replace(where, text=None), _SCANNED_TEXT
         row = self.row(queue)
         if not isinstance(backend := queue.stores.backend, HasPlaces):
             why = f"{type(backend).__name__} does not list the tasks of a place: `pyxqueue tasks` lists them by state"
@@ -166,7 +168,7 @@ class Reading:
         if place is Place.IN_FLIGHT and rows:
             holders = {one.name: one for one in queue.admin.workers(tasks=0)}
             rows = [_held_by(holders.get(row.worker), row, one.info) for row, one in zip(rows, page.tasks, strict=True)]
-        if filters.text and not raw:
+        if hidden:
             rows = [one for one in rows if _shows(one, filters.text)]
         return TaskList(wall_clock(), row, place, rows, filters, page.next, page.scanned)
 

@@ -79,6 +79,37 @@ def test_a_visitor_without_raw_cannot_guess_a_secret(queue: TaskQueue, visitor: 
     assert found == {"ann": (True, True), "hunter22": (False, True)}
 
 
+@pytest.mark.parametrize("limit", ["", "1"])
+def test_a_page_does_not_tell_whether_a_hidden_text_fits(queue: TaskQueue, visitor: Visitor, limit: str) -> None:
+    """Neither by its rows nor by where it ends: it is the same for a secret and for any other text."""
+
+    def send(user: str, password: str) -> None: ...
+
+    task = queue.task(name="send")(send)
+    for user in ("ann", "bob", "eve"):
+        task(user, "hunter22")
+    reader = visitor(Access.READ)
+
+    right, wrong = (
+        reader.get(link("", "tasks", place="ready", text=text, limit=limit, **NAMES)).text.replace(text, "TEXT")
+        for text in ("hunter22", "hunter33")
+    )
+
+    assert right == wrong
+
+
+def test_nothing_is_done_to_what_a_hidden_text_fits(queue: TaskQueue, visitor: Visitor) -> None:
+    """How many were changed would tell; and they are others than those that are shown."""
+    queue.task(name="send")(lambda password: None)("hunter22")
+    form = {"all": "1", "sure": "1", "place": "ready", "text": "hunter22"}
+    path = link("", "do", action="cancel", **NAMES)
+
+    answers = [visitor(access).post(path, data=form).status_code for access in ({"cancel"}, {"cancel", "raw"})]
+
+    assert answers == [403, 303]
+    assert "that fit…" not in visitor({"cancel"}).get(link("", "tasks", place="ready", text="send", **NAMES)).text
+
+
 def test_the_list_of_what_runs_says_where(queue: TaskQueue, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """By host and process; and which tasks have not begun there."""
     monkeypatch.setattr("pyxqueue.client.views._JUST_NOW_MS", -1)
