@@ -22,6 +22,7 @@ from pyxqueue import (
     Unique,
     UnknownTaskError,
 )
+from pyxqueue.backends.redis.keys import GroupKeys
 from pyxqueue.backends.redis.recent import Recent
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server, ServerKind
@@ -194,6 +195,21 @@ def test_a_connection_that_still_leads_to_the_former_master() -> None:
     assert [list(one.tasks) for one in recent._take("new")] == [["c"]]
     now[0] = 5.0  # the old one may be the master again
     assert [list(one.tasks) for one in recent._take("old")] == [["b"]]
+
+
+def test_what_is_looked_for_meanwhile() -> None:
+    """Of many coroutines that wait, one looks; the others, which find that their tasks are gone, know why."""
+    recent = Recent("q", "redis://h")
+    recent.note("old", {"a": "job", "b": "job"})
+    looking = recent._look_for(recent._take("new"), "new", GroupKeys.of("q", "cg", "q"))
+    next(looking)
+    assert "from old to new" in recent.why_lost("a")
+
+    with suppress(StopIteration):
+        looking.send([0, 1])
+
+    assert "from old to new" in recent.why_lost("a")
+    assert not recent.why_lost("b")
 
 
 def test_what_is_remembered_is_bounded() -> None:

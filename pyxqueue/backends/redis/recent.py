@@ -65,6 +65,8 @@ class Recent:
         """The master that was left last, and when."""
         self._master = ""
         self._lost: dict[str, str] = {}
+        self._sought: dict[str, str] = {}
+        """What is being looked for: who finds meanwhile that one is gone, knows why."""
         self._uncounted = deque["StatisticsBatch"]()
         """What the statistics do not have yet."""
         self._count_at = 0.0
@@ -104,6 +106,7 @@ class Recent:
     def _look_for(self, taken: Sequence[_Stored], master: str, keys: GroupKeys) -> Steps[None]:
         tasks = {task_id: name for one in taken for task_id, name in one.tasks.items()}
         ids, lost = list(tasks), list[str]()
+        self._sought |= dict.fromkeys(ids, _why(taken[-1].master, master))
         try:
             for start in range(0, len(ids), _AT_ONCE):
                 batch = ids[start : start + _AT_ONCE]
@@ -113,10 +116,14 @@ class Recent:
             for one in taken:
                 self.note(one.master, one.tasks)  # the next look tries again
             return
-        if lost:
-            self._tell(taken[-1].master, master, ids, lost)
-            self._uncounted.append(_batch(tasks[task_id] for task_id in lost))
-            self._count_at = 0.0
+        else:
+            if lost:
+                self._tell(taken[-1].master, master, ids, lost)
+                self._uncounted.append(_batch(tasks[task_id] for task_id in lost))
+                self._count_at = 0.0
+        finally:
+            for task_id in ids:
+                self._sought.pop(task_id, None)
 
     def _have_counted(self, keys: GroupKeys) -> Steps[None]:
         """Have the store count what was lost. Of two threads that send the same batch, it takes one (M1)."""
@@ -154,8 +161,7 @@ class Recent:
             self._uncounted.clear()
 
     def _tell(self, old: str, new: str, ids: Sequence[str], lost: Sequence[str]) -> None:
-        why = f"the failover from {old} to {new} has lost it: the new master does not have it"
-        self._lost = dict(list((self._lost | dict.fromkeys(lost, why)).items())[-_MOST:])
+        self._lost = dict(list((self._lost | dict.fromkeys(lost, _why(old, new))).items())[-_MOST:])
         log.error(
             "queue %s at %s: the failover from %s to %s has lost %d of the %s that this program had enqueued in the "
             "last %g s: %s%s",
@@ -173,7 +179,11 @@ class Recent:
 
     def why_lost(self, task_id: str) -> str:
         """Why a task is gone; empty if it is not known to be lost."""
-        return self._lost.get(task_id, "")
+        return self._lost.get(task_id) or self._sought.get(task_id, "")
+
+
+def _why(old: str, new: str) -> str:
+    return f"the failover from {old} to {new} has lost it: the new master does not have it"
 
 
 def _batch(names: Iterable[str]) -> StatisticsBatch:
