@@ -22,6 +22,7 @@ from pyxqueue import (
     Unique,
     UnknownTaskError,
 )
+from pyxqueue.backends.redis import ConnectionConfig
 from pyxqueue.backends.redis.keys import GroupKeys
 from pyxqueue.backends.redis.recent import Recent
 from pyxqueue.testing import drain
@@ -241,6 +242,25 @@ def test_a_former_master_gets_no_more_writes_from_asyncio(
 
         asyncio.run(main())
         assert (length(first), length(second)) == (1, 1)
+
+
+def test_a_connection_that_was_in_use_when_another_became_the_master(masters: tuple[Server, Server, Server]) -> None:
+    """In asyncio it is not used again for the former one."""
+    _, second, sentinel = masters
+
+    async def main() -> int:
+        client = ConnectionConfig.from_url(url_of(sentinel)).open_async(timeout=5, retries=0)
+        pool = client._client.connection_pool  # type: ignore[attr-defined] # of the kind that follows Sentinels
+        connection = await pool.get_connection()
+        name(sentinel, second)
+        await pool.get_master_address()
+        await pool.release(connection)
+        again = await pool.get_connection()
+        await pool.release(again)
+        await client.aclose()
+        return int(again.port)
+
+    assert asyncio.run(main()) == second.port
 
 
 def test_work_goes_on_while_no_sentinel_answers(

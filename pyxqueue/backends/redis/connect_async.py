@@ -84,6 +84,17 @@ class _Single:
         await self._client.aclose(close_connection_pool=True)
 
 
+class _WatchedPool(SentinelConnectionPool):
+    """Connections to the master. One that was in use when another became the master is closed when it comes back:
+    redis-py closes the idle ones alone, and would go on to write to a server that is about to drop it all."""
+
+    async def release(self, connection: asynchronous.AbstractConnection) -> None:
+        leads_to = getattr(connection, "host", None), getattr(connection, "port", None)
+        if self.master_address is not None and leads_to != self.master_address:
+            await connection.disconnect()
+        await super().release(connection)
+
+
 class _Watched(_Single):
     """A client of the master that Sentinels name."""
 
@@ -235,7 +246,8 @@ def plain_client(connection_class: type, settings: dict[str, Any]) -> redis.asyn
 
 def open_watched(connection_class: type, settings: dict[str, Any], name: str, manager: Sentinel) -> AsyncClient:
     """Return a client of the master that Sentinels know by a name."""
-    pool = SentinelConnectionPool(name, manager, ssl=_MANAGED[connection_class], **_without(settings, _ONLY_SYNC))
+    settings = _without(settings, _ONLY_SYNC)
+    pool = _WatchedPool(name, manager, ssl=_MANAGED[connection_class], **settings)  # type: ignore[no-untyped-call] # of redis-py
     return _Watched(pool)
 
 
