@@ -153,6 +153,7 @@ class Unreadable(Struct, frozen=True):
     """True if its wire version is newer than ours; a newer worker can read it."""
     # An unreadable entry has no header. These are the values of a first run.
     attempt: ClassVar[int] = 1
+    crashes: ClassVar[int] = 0
     redelivered: ClassVar[bool] = False
     share: ClassVar[int] = 0
 

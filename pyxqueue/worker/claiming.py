@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -22,8 +23,17 @@ from .serving import Claimed, Claims, ServedQueue
 _LOOK_EVERY = 0.2
 """Seconds after which a worker without room checks whether it must stop."""
 
+_PATIENCE = 2.0
+"""Seconds for which a task that must run alone waits for the others of its process before it is offered to others."""
+_OFFER = 0.2
+"""Seconds after which it is claimed again, if no other worker has claimed it: an idle one does so at once."""
 _COPIES = "further claims had copies, or messages that no longer belong to this worker: %d"
 _NOT_NOTED = "messages that could not be noted as in flight: %d more"
+
+
+def _life(job: Job) -> tuple[str, int]:
+    """Return the id of a task and how often its process has died: when it has died again, its wait begins anew."""
+    return job.delivery.message.id, job.delivery.message.crashes
 
 
 @define(eq=False)
@@ -48,6 +58,8 @@ class Claimer:
     _settles_beside: bool = field(default=False, init=False)
     """Whether another thread settles meanwhile."""
     _sizer: BatchSizer = field(factory=BatchSizer, init=False)
+    _offered: deque[tuple[str, int]] = field(factory=partial(deque, maxlen=100), init=False)
+    """The jobs that were offered to other workers lately, as `_life` names them."""
     _copies: Throttle = field(factory=partial(Throttle, _COPIES), init=False)
     _not_noted: Throttle = field(factory=partial(Throttle, _NOT_NOTED), init=False)
 
@@ -111,19 +123,28 @@ class Claimer:
             queue.settling.in_place = alone
         self._submit([job for job in jobs if job not in redelivered] if redelivered else jobs)
         for number, job in enumerate(redelivered):  # alone, so that no other task dies with it
-            if not self.stopping:
-                self._wait_alone(redelivered[number:])
-                self.dispatcher.submit(job)
-                self.dispatcher.wake()
-                self.dispatcher.wait_idle()
+            waiting = redelivered[number:]
+            if self.stopping:
+                break
+            if not self._is_alone(waiting):
+                self._offer(waiting)
+                break
+            self.dispatcher.submit(job)
+            self.dispatcher.wake()
+            self.dispatcher.wait_idle()
         if fault is not None:
             raise fault
         return claimed
 
     def _noted(self, batches: Claimed) -> tuple[list[Job], BrokerError | None]:
         """Note the deliveries as in flight. Returns the jobs, and the error of a store that could not be asked for
-        copies."""
+        copies.
+
+        The first that must run alone is pinned, because it waits until nothing else runs. All others may be given back
+        while something takes long.
+        """
         jobs, fault, now = list[Job](), None, time.monotonic()
+        first = next((one for _, deliveries in batches for one in deliveries if one.message.redelivered), None)
         for queue, deliveries in batches:
             own = deliveries
             if queue.sealed and deliveries:
@@ -131,7 +152,8 @@ class Claimer:
                     own = self._without_copies(queue, deliveries)
                 except BrokerError as error:  # the jobs of other queues are in flight already, and must run
                     own, fault = [], error
-            jobs += [job for delivery in own if (job := self._note(queue, delivery, now)) is not None]
+            noted = (self._note(queue, one, now, pinned=one is first) for one in own)
+            jobs += [job for job in noted if job is not None]
         return jobs, fault
 
     def _without_copies(self, queue: ServedQueue, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
@@ -165,7 +187,7 @@ class Claimer:
         while not self.stopping and time.monotonic() < end:
             time.sleep(0.05)
 
-    def _note(self, queue: ServedQueue, delivery: Delivery, now: float) -> Job | None:
+    def _note(self, queue: ServedQueue, delivery: Delivery, now: float, *, pinned: bool) -> Job | None:
         """Note a delivery as in flight. One too many, as several stores together may hand out, is given back. If it
         does not fit into a slot, it fails and is kept with the failed tasks."""
         message = delivery.message
@@ -174,7 +196,7 @@ class Claimer:
             return None
         task = queue.registry.get(message.name) if isinstance(message, Message) else None
         try:
-            return self.jobs.add(delivery, task, now, queue.number)
+            return self.jobs.add(delivery, task, now, queue.number, pinned=pinned)
         except Exception as error:  # noqa: BLE001 - logged, and the reason why the task fails
             text = "%s cannot note the message %s as in flight"
             self._not_noted.log(logging.ERROR, text, self.consumer, message.id, exc_info=True)
@@ -205,10 +227,22 @@ class Claimer:
         for job in jobs:
             self.jobs.remove(job)
 
-    def _wait_alone(self, waiting: Sequence[Job]) -> None:
+    def _offer(self, waiting: Sequence[Job]) -> None:
+        """Give back jobs that must run alone, for a worker that is idle; and leave it a moment to claim them."""
+        self._offered.extend(map(_life, waiting))
+        self._defer(waiting)
+        time.sleep(_OFFER)
+
+    def _is_alone(self, waiting: Sequence[Job]) -> bool:
         """Wait until nothing else runs here and every outcome is settled: if the process died, those tasks would run
-        again. The outcomes of another queue whose store is away are not waited for."""
-        self.dispatcher.wait_idle()
+        again. The outcomes of another queue whose store is away are not waited for.
+
+        Returns False if something runs on for longer than others should wait. A job that was offered and has come back
+        waits however long it takes: no worker is idle, and it must run some time.
+        """
+        patience = None if _life(waiting[0]) in self._offered else _PATIENCE
+        if not self.dispatcher.wait_idle(patience):
+            return False
         own = waiting[0].queue
 
         def is_waited_for(job: Job) -> bool:
@@ -216,3 +250,4 @@ class Claimer:
 
         while self._settles_beside and not self.stopping and any(map(is_waited_for, self.jobs)):
             time.sleep(0.002)
+        return True

@@ -112,11 +112,10 @@ class Dispatcher:
         if self._loop is not None:
             self._loop.wake()
 
-    def wait_idle(self) -> None:
-        """Wait until everything that was submitted has ended."""
-        self._plain.wait_idle()
-        if self._loop is not None:
-            self._loop.wait_idle()
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until everything that was submitted has ended. Returns False if functions or coroutines take longer than
+        `timeout` seconds."""
+        return self._plain.wait_idle(timeout) and (self._loop is None or self._loop.wait_idle(timeout))
 
     def close(self) -> None:
         """Wait until what runs has ended, and accept nothing more."""

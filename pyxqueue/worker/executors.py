@@ -54,8 +54,9 @@ class Executor(Protocol):
         """Run a coroutine that a function has returned to its end. Called in the thread of the function."""
         ...
 
-    def wait_idle(self) -> None:
-        """Wait until everything that was submitted has ended."""
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until everything that was submitted has ended. Returns False if that takes longer than `timeout`
+        seconds."""
         ...
 
     def close(self) -> None:
@@ -93,8 +94,8 @@ class Inline:
     def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self._coroutines.run(coroutine)
 
-    def wait_idle(self) -> None:
-        """Nothing runs outside of `submit`."""
+    def wait_idle(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - nothing runs outside of `submit`
+        return True
 
     def close(self) -> None:
         if self._owned:
@@ -137,8 +138,8 @@ class Threads:
     def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self._local.coroutines.run(coroutine)
 
-    def wait_idle(self) -> None:
-        self._places.wait_idle()
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        return self._places.wait_idle(timeout)
 
     def close(self) -> None:
         self._closing = True

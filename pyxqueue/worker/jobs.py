@@ -78,12 +78,13 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._by_slot.values()))
 
-    def add(self, delivery: Delivery, task: TaskSpec | None, now: float, queue: int = 0) -> Job:
-        """Note a delivery of a queue that was claimed at `now`. Raises for one that does not fit into the table."""
+    def add(
+        self, delivery: Delivery, task: TaskSpec | None, now: float, queue: int = 0, *, pinned: bool = False
+    ) -> Job:
+        """Note a delivery of a queue that was claimed at `now`; the supervisor does not give a pinned one back because
+        it waits. Raises for one that does not fit into the table."""
         message = delivery.message
-        slot = self.slots.add(
-            message.id, delivery.receipt, message.attempt, now, delivery.fence, queue, pinned=message.redelivered
-        )
+        slot = self.slots.add(message.id, delivery.receipt, message.attempt, now, delivery.fence, queue, pinned=pinned)
         job = self._by_slot[slot] = Job(delivery, slot, task, queue, now)
         return job
 

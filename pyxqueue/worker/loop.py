@@ -86,8 +86,8 @@ class Loop:
         finally:
             future.cancel()
 
-    def wait_idle(self) -> None:
-        self._places.wait_idle()
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        return self._places.wait_idle(timeout)
 
     def stop_starting(self) -> None:
         """Drop what was submitted and has not started."""

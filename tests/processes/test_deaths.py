@@ -128,6 +128,21 @@ def test_poison(site: Site, app: App, start_tree: StartTree, how: str) -> None:
     assert sum(len(site.of("start", one.task_id)) - 1 for one in neighbours) <= 5
 
 
+def test_what_killed_its_process_does_not_wait_behind_a_long_task(
+    site: Site, app: App, start_tree: StartTree, gate: Path
+) -> None:
+    """It runs again alone in its process: in the one that is idle, although the other one has free threads too."""
+    start_tree("-p", "2", "-t", "2", lease=30)
+    long = app["gate"](str(gate))
+    until(lambda: site.of("start", long.task_id), "it runs")
+
+    with pytest.raises(TaskError, match="WorkerLost: its worker process died 2 times while it ran"):
+        app["die"]("kill").get(40)
+
+    gate.touch()
+    assert long.get(20) == "through"
+
+
 @pytest.mark.parametrize("threads", [[], ["-t", "2"]], ids=["inline", "thread"])
 def test_exceptions_that_end_programs(site: Site, app: App, start_tree: StartTree, threads: list[str]) -> None:
     """They fail the task and do not end its process."""

@@ -51,8 +51,9 @@ class Noting(Inline):
         self.calls.append("submit")
         return super().submit(run, wait)
 
-    def wait_idle(self) -> None:
+    def wait_idle(self, timeout: float | None = None) -> bool:
         self.calls.append("idle")
+        return True
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from pyxqueue.inflight import SLOTS
 from pyxqueue.model.message import Returned, Settlement, TaskStatus
 from pyxqueue.protocols import DEFAULT_LEASE_MS
 from pyxqueue.serializers import JSONSerializer, Seal
+from pyxqueue.worker import claiming
 from pyxqueue.worker.jobs import Job
 from pyxqueue.worker.worker import Worker
 from tests.support.until import until
@@ -330,6 +332,43 @@ def test_a_redelivered_task_runs_alone(bench: Bench) -> None:
 
     assert sorted(began) == ["t0", "t1", "t2", "t3"]
     assert [names for names in together if "t1" in names] == [{"t1"}]
+
+
+def test_one_that_must_run_alone_is_offered_to_other_workers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, while something long runs here; then it waits, and nothing is claimed that would run beside it."""
+    monkeypatch.setattr(claiming, "_PATIENCE", 0.01)
+    monkeypatch.setattr(claiming, "_OFFER", 0.0)
+    begun, gate = threading.Event(), threading.Event()
+    ran: list[str] = []
+
+    def hold() -> None:
+        begun.set()
+        gate.wait(20)
+        ran.append("long")
+
+    bench.task(hold)
+    bench.task(ran.append)
+    bench.put("hold", task_id="long")
+    worker = bench.threaded(2)
+    worker.executor.open(lambda error: None)
+    claim = partial(worker._claimer.claim, 2, 0)
+    claim()
+    assert begun.wait(20)
+    bench.put("append", "suspect", task_id="suspect", redelivered=True)
+
+    claim()
+    depth = bench.broker.depth()
+    assert (depth.ready, depth.in_flight, ran) == (1, 1, [])
+
+    waiting = threading.Thread(target=claim, daemon=True)
+    waiting.start()
+    until(lambda: bench.broker.depth().ready == 0, "it is claimed again")
+    waiting.join(0.05)
+    assert (waiting.is_alive(), ran) == (True, [])
+    gate.set()
+    waiting.join(20)
+    assert ran == ["long", "suspect"]
+    worker.executor.close()
 
 
 @pytest.mark.parametrize("verb", ["settle", "extend"])
