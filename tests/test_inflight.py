@@ -88,7 +88,8 @@ def test_limits() -> None:
 def test_a_supervisor_that_sleeps_is_woken(monkeypatch: pytest.MonkeyPatch, *, sleeper: int, woken: bool) -> None:
     """A worker signals the supervisor if it sleeps, and no process that is not its supervisor."""
     signals: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: signals.append((pid, number)))
+    noting = {**vars(os), "kill": lambda pid, number: signals.append((pid, number))}
+    monkeypatch.setattr("pyxqueue.inflight.os", SimpleNamespace(**noting))
     table = InFlightTable()
     table.sleep(sleeper)
 

@@ -145,8 +145,10 @@ class Pauses:
         self.seconds: list[float] = []
         clock = SimpleNamespace(monotonic=lambda: sum(self.seconds) + len(self.seconds) / 1e6, time_ns=time.time_ns)
         monkeypatch.setattr("pyxqueue.clock.time", clock)
-        monkeypatch.setattr("pyxqueue.client.bounding.time.sleep", self.sleep)
-        monkeypatch.setattr("pyxqueue.client.bounding.asyncio.sleep", self.asleep)
+        monkeypatch.setattr("pyxqueue.client.bounding.time", SimpleNamespace(sleep=self.sleep))
+        monkeypatch.setattr(
+            "pyxqueue.client.bounding.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": self.asleep})
+        )
 
     def sleep(self, seconds: float) -> None:
         if seconds:

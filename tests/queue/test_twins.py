@@ -102,7 +102,7 @@ def test_on_redis_no_thread_is_used(servers: Servers, stream_key: str, monkeypat
         handle = queue.task(name="work")(lambda: None)()
 
         async def main() -> None:
-            monkeypatch.setattr(asyncio, "to_thread", None)
+            monkeypatch.setattr("pyxqueue.offload.asyncio", None)
             await handle.astate()
             await handle.aprogress()
             await handle.adone()

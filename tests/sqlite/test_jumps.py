@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,7 +34,8 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine()
-    monkeypatch.setattr(time, "time_ns", lambda: made.clock * 1_000_000)
+    clock = SimpleNamespace(time_ns=lambda: made.clock * 1_000_000, monotonic=time.monotonic)
+    monkeypatch.setattr("pyxqueue.clock.time", clock)
     monkeypatch.setattr("pyxqueue.backends.sqlite.broker.ClockJumps", lambda: ClockJumps(lambda: made.passed / 1000))
     return made
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -243,7 +243,7 @@ def test_others_write_between_two_steps(
 def test_what_is_prepared_while_the_file_is_free_is_a_part_of_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pause is half of the step, and at most `PAUSE`."""
     now, pauses = [0.0], list[float]()
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(steps, "give_way", pauses.append)
     step = steps.PAUSE / 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,7 +102,7 @@ def test_it_asks_until_the_store_is_back(bench: Bench, monkeypatch: pytest.Monke
     """A task that must be asked about waits for the store, and runs then."""
     broker = broker_of(bench)
     broker.failing = 2
-    monkeypatch.setattr("pyxqueue.worker.beginning.time.sleep", lambda _: None)
+    monkeypatch.setattr("pyxqueue.worker.beginning.time", SimpleNamespace(sleep=lambda _: None))
     bench.task(list)
     bench.put("list", lifetime_ms=5_000)
     bench.worker().drain()
