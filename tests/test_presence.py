@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -158,9 +159,9 @@ def test_the_name_of_a_host(monkeypatch: pytest.MonkeyPatch, given_name: str, na
 def test_a_host_without_a_given_name(monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
     """It has that of the system, or says that it is unknown."""
     monkeypatch.setenv("PYXQUEUE_HOST", empty)
-    monkeypatch.setattr("socket.gethostname", lambda: "real")
+    monkeypatch.setattr("pyxqueue.hosts.socket", SimpleNamespace(gethostname=lambda: "real"))
     assert host_name() == "real"
-    monkeypatch.setattr("socket.gethostname", lambda: "")
+    monkeypatch.setattr("pyxqueue.hosts.socket", SimpleNamespace(gethostname=lambda: ""))
     assert host_name() == "unknown"
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from types import SimpleNamespace
 from typing import TypeAlias
 
 import pytest
@@ -176,7 +177,7 @@ def test_a_forked_process_does_not_count_what_its_parent_counts(monkeypatch: pyt
     """It remembers what it has enqueued itself."""
     recent = Recent("q", "redis://h")
     recent.note("old", {"a": "job"})
-    monkeypatch.setattr("os.getpid", lambda: -1)
+    monkeypatch.setattr("pyxqueue.backends.redis.recent.os", SimpleNamespace(getpid=lambda: -1))
     recent.note("old", {"b": "job"})
 
     assert [list(one.tasks) for one in recent._take("new")] == [["b"]]

@@ -18,8 +18,8 @@ _ORDERED = "SELECT ordered FROM supervisor WHERE grp = ? AND name = ?"
 _ORDER = "UPDATE supervisor SET ordered = ? WHERE grp = ? AND name = ?"
 _SWEEP = "DELETE FROM supervisor WHERE grp = ? AND seen <= ?"
 _COUNT = "SELECT count(*) FROM supervisor WHERE grp = ?"
-_FORGET = """DELETE FROM supervisor WHERE grp = ?1 AND name NOT IN
-    (SELECT name FROM supervisor WHERE grp = ?1 ORDER BY seen DESC LIMIT ?2)"""
+_FORGET = """DELETE FROM supervisor WHERE grp = ? AND name NOT IN
+    (SELECT name FROM supervisor WHERE grp = ? ORDER BY seen DESC LIMIT ?)"""
 
 
 class SQLitePresence:
@@ -36,7 +36,7 @@ class SQLitePresence:
             db.execute(_ANNOUNCE, (key, supervisor, groups.now, keep_ms, text))
             db.execute(_SWEEP, (key, groups.now - REMEMBERED_MS))
             if db.execute(_COUNT, (key,))[0][0] > MAX_SUPERVISORS:
-                db.execute(_FORGET, (key, MAX_SUPERVISORS))
+                db.execute(_FORGET, (key, key, MAX_SUPERVISORS))
             rows = db.execute(_ORDERED, (key, supervisor))
             return _order(rows[0][0]) if rows else None
 

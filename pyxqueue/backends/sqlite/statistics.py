@@ -14,8 +14,8 @@ _KEEP_SLOT = "INSERT OR REPLACE INTO statistic VALUES (?, ?, ?)"
 _SENDER = "SELECT number FROM sender WHERE grp = ? AND name = ?"
 _KEEP_SENDER = "INSERT OR REPLACE INTO sender VALUES (?, ?, ?)"
 _SENDERS = "SELECT count(*) FROM sender WHERE grp = ?"
-_FORGET = """DELETE FROM sender WHERE grp = ?1 AND name NOT IN
-    (SELECT name FROM sender WHERE grp = ?1 ORDER BY number DESC LIMIT ?2)"""
+_FORGET = """DELETE FROM sender WHERE grp = ? AND name NOT IN
+    (SELECT name FROM sender WHERE grp = ? ORDER BY number DESC LIMIT ?)"""
 
 
 @frozen
@@ -61,5 +61,5 @@ def _is_new(groups: Groups, batch: StatisticsBatch) -> bool:
         return False
     db.execute(_KEEP_SENDER, (key, batch.sender, batch.number))
     if not rows and db.execute(_SENDERS, (key,))[0][0] > 2 * MAX_SENDERS:
-        db.execute(_FORGET, (key, MAX_SENDERS))
+        db.execute(_FORGET, (key, key, MAX_SENDERS))
     return True
