@@ -109,9 +109,8 @@ def _running(queue: TaskQueue, workers: Sequence[WorkerInfo], most: int) -> list
         if info is not None and info.worker:
             since = holders[task_id].began(info)
             name = info.readable.name if info.readable else "?"
-            begun, since = since != 0, info.started_ms if since is None else since
             for_ms = max(0, now - since) if since else None
-            found.append(Running(task_id, name, where(holders[task_id]), for_ms, info.progress, begun))
+            found.append(Running(task_id, name, where(holders[task_id]), for_ms, info.progress, since != 0))
     return sorted(found, key=lambda one: -(one.for_ms or 0))
 
 

@@ -123,14 +123,16 @@ class WorkerInfo(Struct, frozen=True):
 
     def began(self, task: TaskInfo) -> int | None:
         """Return when it began to run a task that it holds (ms of the store's clock): 0 if it has not begun, as one
-        that waits to run alone; None if that is not known, for example because it was claimed just now."""
+        that waits to run alone. Where that is not known, for example because it was claimed just now, this is when it
+        was claimed; None if that is not known either."""
+        claimed = task.started_ms or None
         if self.facts is None or self.facts.lost:
-            return None
+            return claimed
         for run in self.facts.runs:
             if run.id == task.id:
                 return run.since_ms
         is_all = len(self.facts.runs) < min(MAX_RUNS, len(self.in_flight))
-        return 0 if is_all and self.facts.seen_ms - task.started_ms > _JUST_NOW_MS else None
+        return 0 if is_all and self.facts.seen_ms - task.started_ms > _JUST_NOW_MS else claimed
 
     def is_silent(self, lease_ms: int) -> bool:
         """Whether nothing has been heard of it for so long that its host may be dead. `lease_ms`: the queue's lease."""

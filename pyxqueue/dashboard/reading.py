@@ -475,8 +475,7 @@ def _held_by(worker: WorkerInfo | None, row: TaskRow, info: TaskInfo) -> TaskRow
 
 
 def _run(worker: WorkerInfo, info: TaskInfo) -> RunRow:
-    began = worker.began(info)
-    return RunRow(info.id, name_of(info), info.started_ms if began is None else began, info.progress)
+    return RunRow(info.id, name_of(info), worker.began(info) or 0, info.progress)
 
 
 # Tasks

@@ -126,7 +126,7 @@ class Claimer:
             waiting = redelivered[number:]
             if self.stopping:
                 break
-            if not self._is_alone(waiting):
+            if not self._wait_alone(waiting):
                 self._offer(waiting)
                 break
             self.dispatcher.submit(job)
@@ -233,7 +233,7 @@ class Claimer:
         self._defer(waiting)
         time.sleep(_OFFER)
 
-    def _is_alone(self, waiting: Sequence[Job]) -> bool:
+    def _wait_alone(self, waiting: Sequence[Job]) -> bool:
         """Wait until nothing else runs here and every outcome is settled: if the process died, those tasks would run
         again. The outcomes of another queue whose store is away are not waited for.
 

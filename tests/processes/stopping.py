@@ -56,7 +56,7 @@ def main() -> None:
             until(partial(is_running, site, calls(number)), "so many run")
         else:
             app["work"].map([(0.1,)] * calls(number))
-            until(lambda: len(site.of("start")) > before, "they run")  # noqa: B023
+            until(lambda: len(site.of("start")) > before, "they run")  # noqa: B023 - runs now
         os.kill(pid, signal.SIGTERM)
         gate.touch()
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), len(queue.stores.backend.consumers()))  # noqa: T201 - read by the test

@@ -56,7 +56,7 @@ def test_short_tasks_before_a_long_one(site: Site, app: App, start_tree: StartTr
         app["short"].map([()] * 20)
         long = app["gate"](str(path))
         behind = app["short"].map([()] * 60)
-        until(lambda: site.of("start", long.task_id), "the long one runs")  # noqa: B023
+        until(lambda: site.of("start", long.task_id), "the long one runs")  # noqa: B023 - runs now
         with start_tree("-p", "1", ready=False, lease=30) as other:
             for handle in behind:
                 handle.get(20)

@@ -53,7 +53,7 @@ def test_a_store_that_dies_and_comes_back(server: Server, site: Site, app: App, 
         until(lambda: _marks(site) == 100, "everybody waits")
         start_tree("-p", "2")
         for done in (10, 40):
-            until(lambda: len(site.of("end")) >= done, "some are done")  # noqa: B023
+            until(lambda: len(site.of("end")) >= done, "some are done")  # noqa: B023 - runs now
             server.kill()
             server.restart()
         assert [wait.result() for wait in waits] == list(range(100))

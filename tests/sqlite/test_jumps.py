@@ -12,7 +12,7 @@ import pytest
 
 from pyxqueue.backends.sqlite import SQLiteBackend
 from pyxqueue.backends.sqlite.jumps import ClockJumps
-from pyxqueue.model.message import Extension, LeaseStatus, Message
+from pyxqueue.model.message import Delivery, Extension, LeaseStatus, Message
 from pyxqueue.protocols import StoreOptions
 
 LEASE = 1_000
@@ -47,13 +47,19 @@ def handles(machine: Machine, file: Path) -> Iterator[list[SQLiteBackend]]:
         yield [stack.enter_context(closing(SQLiteBackend(file, StoreOptions(lease_ms=LEASE)))) for _ in range(3)]
 
 
+def lend(holder: SQLiteBackend, idle: SQLiteBackend) -> Delivery:
+    """Have one claim a task; another one has looked, and there is nothing left."""
+    holder.enqueue([Message("a", "kit.job")])
+    (delivery,) = holder.claim("holder", 1, 0)
+    assert idle.claim("idle", 1, 0) == []
+    return delivery
+
+
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["ahead", "behind"])
 def test_the_work_of_the_living(handles: list[SQLiteBackend], machine: Machine, jump: int) -> None:
     """Nobody takes it over before its supervisor has had the time to extend the lease, nor later."""
     holder, supervisor, idle = handles
-    holder.enqueue([Message("a", "kit.job")])
-    (delivery,) = holder.claim("busy", 1, 0)
-    assert idle.claim("idle", 1, 0) == []
+    delivery = lend(holder, idle)
 
     for offset in (jump, -jump):
         machine.clock += offset
@@ -70,9 +76,7 @@ def test_the_work_of_the_living(handles: list[SQLiteBackend], machine: Machine, 
 def test_the_work_of_the_dead(handles: list[SQLiteBackend], machine: Machine, jump: int) -> None:
     """It is taken over a lease later."""
     holder, _, idle = handles
-    holder.enqueue([Message("a", "kit.job")])
-    holder.claim("dead", 1, 0)
-    assert idle.claim("idle", 1, 0) == []
+    lend(holder, idle)
 
     machine.clock += jump
     assert idle.claim("idle", 1, 0) == []
@@ -84,9 +88,7 @@ def test_the_work_of_the_dead(handles: list[SQLiteBackend], machine: Machine, ju
 def test_a_waiting_claim_rests_after_a_jump(handles: list[SQLiteBackend], machine: Machine) -> None:
     """It does not look at the same lease again and again while it takes nothing over."""
     holder, _, idle = handles
-    holder.enqueue([Message("a", "kit.job")])
-    holder.claim("busy", 1, 0)
-    assert idle.claim("idle", 1, 0) == []
+    lend(holder, idle)
     machine.clock += HOUR
     assert idle.claim("idle", 1, 0) == []
     before = idle._store.mark()
@@ -99,9 +101,7 @@ def test_a_waiting_claim_rests_after_a_jump(handles: list[SQLiteBackend], machin
 def test_new_work_after_a_jump(handles: list[SQLiteBackend], machine: Machine) -> None:
     """It is handed out at once."""
     holder, _, idle = handles
-    holder.enqueue([Message("a", "kit.job")])
-    holder.claim("busy", 1, 0)
-    assert idle.claim("idle", 1, 0) == []
+    lend(holder, idle)
     machine.clock += HOUR
     holder.enqueue([Message("b", "kit.job")])
 

@@ -166,7 +166,7 @@ class Deploys:
             self.enqueue()
             other = self.start(3 - number)
             until(
-                lambda: len(self.log.of("start")) > begun + self.chance.randint(0, 3) or self.idle(),  # noqa: B023
+                lambda: len(self.log.of("start")) > begun + self.chance.randint(0, 3) or self.idle(),  # noqa: B023 - runs now
                 "some have started",
                 PATIENCE,
             )

@@ -43,10 +43,10 @@ def rage(one: Storm, start_tree: StartTree, times: int, programs: int) -> str:
 
             until(refused, f"a program is refused; {one}")
             settled = len(one.log.of("settled"))
-            until(lambda: len(one.log.of("settled")) > settled or one.over(), f"what runs is completed; {one}")  # noqa: B023
+            until(lambda: len(one.log.of("settled")) > settled or one.over(), f"what runs is completed; {one}")  # noqa: B023 - runs now
             client.config_set("maxmemory", 0)
             accepted = len(one.log.of("enqueued"))
-            until(lambda: len(one.log.of("enqueued")) > accepted, f"programs go on; {one}")  # noqa: B023
+            until(lambda: len(one.log.of("enqueued")) > accepted, f"programs go on; {one}")  # noqa: B023 - runs now
     one.drain(60)
     assert [tree.stop() for tree in trees] == [0, 0]
     found = one.judge()

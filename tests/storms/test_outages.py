@@ -89,7 +89,7 @@ def restarts(storm: Storm, start_tree: StartTree, server: Server, kills: int, ta
     storm.enqueue(tasks, 0.005, 0.05)
     for number in range(1, kills + 1):
         done = tasks * number // (kills + 1)
-        until(lambda: len(storm.log.of("end")) >= done, f"some are done; {storm}", 120)  # noqa: B023
+        until(lambda: len(storm.log.of("end")) >= done, f"some are done; {storm}", 120)  # noqa: B023 - runs now
         server.kill()
         server.restart()
     storm.drain(120)

@@ -158,7 +158,7 @@ def supervise(starter: Starter, broker: FakeBroker, done: Callable[[], object], 
         until(done, "the test's condition")
         for number in range(signals):
             os.kill(os.getpid(), signal.SIGTERM)
-            until(lambda: one._signals > number, "the signal arrived")  # noqa: B023
+            until(lambda: one._signals > number, "the signal arrived")  # noqa: B023 - runs now
 
     thread = threading.Thread(target=stop)
     thread.start()

@@ -54,14 +54,14 @@ def health(
         for fault in faults:
             say(fault, err=True)
         if not faults:
-            say(
-                "healthy: "
-                + ", ".join(
-                    f"{name.removesuffix('_s')} {value}{' s' * name.endswith('_s')}" for name, value in facts.items()
-                )
-            )
+            say("healthy: " + ", ".join(_fact(name, value) for name, value in facts.items()))
     if faults:
         click.get_current_context().exit(1)
+
+
+def _fact(name: str, value: object) -> str:
+    """Return a fact in words; the names of seconds end with `_s`."""
+    return f"{name.removesuffix('_s')} {value} s" if name.endswith("_s") else f"{name} {value}"
 
 
 def _beat(heartbeat: str, within: float) -> tuple[dict[str, Any], list[str]]:

@@ -169,12 +169,11 @@ def _worker(worker: WorkerInfo, now: int) -> dict[str, Any]:
 
 
 def _run(worker: WorkerInfo, info: TaskInfo, now: int) -> dict[str, Any]:
-    began = worker.began(info)
-    since = info.started_ms if began is None else began
+    since = worker.began(info)
     return {
         "id": info.id,
         "task": info.readable.name if info.readable else None,
         "for_ms": max(0, now - since) if since else None,
-        "begun": began != 0,
+        "begun": since != 0,
         "progress": progress_text(info) or None,
     }
