@@ -13,25 +13,27 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from operator import attrgetter
-from queue import Empty, SimpleQueue
 
 
 class Bell:
-    """Wakes one thread that waits. A ring that nobody hears is kept for the next wait."""
+    """Wakes one thread that waits. A ring that nobody hears is kept for the next wait.
+
+    It is a lock in C, which is locked while nothing rings. (`queue.SimpleQueue.get` of Python 3.11 and 3.12 may wait
+    for ever if its timeout passes before the call begins to wait, as it does for a few microseconds.)
+    """
 
     def __init__(self) -> None:
-        self._rings: SimpleQueue[None] = SimpleQueue()
+        self._silent = threading.Lock()
+        self._silent.acquire()
 
     def ring(self) -> None:
         """Wake the thread. Any thread may call it, also in a signal handler."""
-        self._rings.put(None)
+        with suppress(RuntimeError):  # it rings already
+            self._silent.release()
 
     def wait(self, seconds: float | None) -> None:
         """Wait until it rings, for so many seconds at the most; None for as long as it takes."""
-        with suppress(Empty):
-            self._rings.get(timeout=seconds if seconds is None else max(0.0, seconds))
-            while True:
-                self._rings.get_nowait()
+        self._silent.acquire(timeout=-1 if seconds is None else min(max(0.0, seconds), threading.TIMEOUT_MAX))
 
 
 class Changed(threading.Condition):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 from attrs import define, field
 
 from ..errors import BrokerError
 from ..model.message import Extension
 from ..protocols import Broker
+from ..waking import Bell
 from .interrupts import Watched
 from .jobs import Jobs
 
@@ -32,26 +31,25 @@ class Monitor:
     """Ends a claim that waits for work."""
     queue: int = 0
     """The number of the queue."""
-    _woken: SimpleQueue[None] = field(factory=SimpleQueue, init=False)
+    _bell: Bell = field(factory=Bell, init=False)
     _stopping: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
 
     def stop_claiming(self) -> None:
         """End a claim that waits for work. May be called from a signal handler."""
         self._stopping = True
-        self._woken.put(None)
+        self._bell.ring()
 
     def close(self) -> None:
         """Make `run` return."""
         self._closed = True
-        self._woken.put(None)
+        self._bell.ring()
 
     def run(self) -> None:
         """Look after the tasks until closed."""
         interrupted = False
         while not self._closed:
-            with suppress(Empty):
-                self._woken.get(timeout=_EVERY)
+            self._bell.wait(_EVERY)
             if self._stopping and not interrupted:
                 self.interrupt()
                 interrupted = True

@@ -1,0 +1,51 @@
+"""How threads are woken."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pyxqueue.waking import Bell
+from tests.support.until import PATIENCE
+
+
+def test_a_wait_ends_however_soon_it_is_to_end() -> None:
+    """The `get` of the queues of Python 3.11 and 3.12 would wait for ever in some of these."""
+    pauses = [number / 1e9 for number in range(0, 5_000, 5)] * 20
+
+    def wait() -> None:
+        for seconds in pauses:
+            Bell().wait(seconds)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    waiting.join(PATIENCE)
+
+    assert not waiting.is_alive()
+
+
+def test_a_ring_is_kept() -> None:
+    """For one wait, however often it rang."""
+    bell = Bell()
+    bell.ring()
+    bell.ring()
+
+    bell.wait(None)
+
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(bell.wait, None)
+        with pytest.raises(TimeoutError):
+            second.result(0.05)
+        bell.ring()
+        second.result(PATIENCE)
+
+
+@pytest.mark.parametrize("seconds", [None, 1e18, float("inf")])
+def test_a_ring_ends_a_wait(seconds: float | None) -> None:
+    bell = Bell()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(bell.wait, seconds)
+        bell.ring()
+        waiting.result(PATIENCE)
