@@ -40,6 +40,7 @@ from .errors import (
     TimeLimitExceeded,
     UnknownScheduleError,
     UnknownTaskError,
+    UnknownWorkerError,
 )
 from .model.message import Cancellation, Progress, TaskStatus
 from .printable import quoted
@@ -126,6 +127,7 @@ __all__ = [
     "Unique",
     "UnknownScheduleError",
     "UnknownTaskError",
+    "UnknownWorkerError",
     "Where",
     "agather",
     "as_completed",

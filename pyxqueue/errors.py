@@ -54,6 +54,10 @@ class UnknownScheduleError(PyxqueueError, LookupError):
     """The queue does not have a schedule with this id."""
 
 
+class UnknownWorkerError(PyxqueueError, LookupError):
+    """No worker of the group, and no host with one, has this name."""
+
+
 class TaskStateError(PyxqueueError, RuntimeError):
     """The state of the task does not allow the operation, for example to retry a running task."""
 

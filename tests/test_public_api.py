@@ -83,6 +83,7 @@ NAMES = [
     "Unique",
     "UnknownScheduleError",
     "UnknownTaskError",
+    "UnknownWorkerError",
     "Where",
     "agather",
     "as_completed",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UnknownWorkerError
 from ..model.presence import Announcement, OrderKind, Present, WorkerFacts, facts_of
 from ..printable import printable, quoted
 from ..protocols import Backend, HasPresence
@@ -30,8 +30,8 @@ class GivesOrders:
         are not affected. A second order, or a signal, during a drain stops the workers as SIGTERM does.
 
         The order arrives at once or within about 5 seconds. Returns the names of the workers that it is for. Whoever
-        may write to the store may give orders. Raises `ConfigurationError` if there is no such worker or the store
-        cannot pass on orders.
+        may write to the store may give orders. Raises `UnknownWorkerError` if there is no such worker, and
+        `ConfigurationError` if the store cannot pass on orders.
         """
         return self._order(target, OrderKind.DRAIN)
 
@@ -52,7 +52,7 @@ class GivesOrders:
             if _means(target, one, said) and backend.give_order(one.name, kind):
                 ordered += said.workers
         if not ordered:
-            raise ConfigurationError(f"there is no worker or host {quoted(target)} here: {_list(known)}")
+            raise UnknownWorkerError(f"there is no worker or host {quoted(target)} here: {_list(known)}")
         return sorted(ordered)
 
 

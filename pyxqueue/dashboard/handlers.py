@@ -32,6 +32,7 @@ from ..errors import (
     ResultTimeoutError,
     UnknownScheduleError,
     UnknownTaskError,
+    UnknownWorkerError,
 )
 from ..ids import TaskId
 from ..log import get_logger
@@ -158,7 +159,7 @@ def refusal(error: Exception) -> RefusedError:
             return RefusedError(
                 503, f"The store does not answer as it should: {line(Redactor(), str(error), 500)}", soon
             )
-        case UnknownTaskError() | UnknownScheduleError():
+        case UnknownTaskError() | UnknownScheduleError() | UnknownWorkerError():
             return RefusedError(404, line(Redactor(), str(error), 500))
         case ConfigurationError():
             return RefusedError(400, line(Redactor(), str(error), 500))

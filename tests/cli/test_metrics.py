@@ -10,13 +10,15 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pyxqueue import TaskQueue
+from pyxqueue.model.statistics import StatisticsBatch, TaskCounts
+from pyxqueue.protocols import HasStatistics
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server
 
@@ -82,6 +84,19 @@ def test_once_prints_them(place: Place) -> None:
 
         assert samples["pyxqueue_tasks_ended_total['cg', 'jobs.pay', 'shop', 'success']"] == 1
         assert samples["pyxqueue_up['cg', 'shop']"] == 1
+
+
+def test_a_name_cannot_move_the_cursor(place: Place) -> None:
+    """Another program may have stored any name. A parser reads it back with its escapes."""
+    with closing(TaskQueue(place.url, stream_key="shop")) as queue:
+        stored = queue.stores.backend
+        assert isinstance(stored, HasStatistics)
+        assert stored.add_statistics(StatisticsBatch("me", 1, [TaskCounts("\x1b]52;c;x\x07\u202e", {"success": 3})]))
+
+    text = place.run("-m", "pyxqueue", "metrics", "--queue", "shop", "--once")
+
+    assert text.replace("\n", "").isprintable()
+    assert read(text)[r"pyxqueue_tasks_ended_total['\\x1b]52;c;x\\x07\\u202e', 'cg', 'shop', 'success']"] == 3
 
 
 def test_they_are_served_until_it_is_stopped(place: Place) -> None:

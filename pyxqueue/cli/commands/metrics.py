@@ -49,9 +49,14 @@ def metrics(target: Target, listen: str, once: bool) -> None:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(QueueCollector(queues))
     if once:
-        click.echo(generate_latest(registry), nl=False)
+        click.echo(_escaped(generate_latest(registry).decode()), nl=False)
     else:
         _serve(host, port, registry)
+
+
+def _escaped(text: str) -> str:
+    """Return the text without characters that a terminal would obey. A backslash in a label is written twice."""
+    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1].replace("\\", "\\\\") for one in text)
 
 
 def _queues(target: Target) -> list[TaskQueue]:
