@@ -33,14 +33,18 @@ def fake_client() -> fakeredis.FakeRedis:
 
 
 class RedisHarness:
-    """A fresh queue on the server that a client knows, or in a cluster; when it is closed, its keys are gone."""
+    """A fresh queue on the server that a client knows, or in a cluster; when it is closed, its keys are gone.
+
+    What the harness itself does with the server is done as `admin`, if the backend may not do so much.
+    """
 
     lease = 60_000
 
-    def __init__(self, place: redis.Redis | ConnectionConfig) -> None:
+    def __init__(self, place: redis.Redis | ConnectionConfig, admin: ConnectionConfig | None = None) -> None:
         self.stream_key = f"kit-{uuid.uuid4().hex}"
         self.config = place if isinstance(place, ConnectionConfig) else ConnectionConfig.from_client(place)
-        self.raw: Any = self.config.open(timeout=10, retries=0)
+        self.admin = admin or self.config
+        self.raw: Any = self.admin.open(timeout=10, retries=0)
         self.opened: list[RedisBackend | RedisResults] = []
         self.others: list[RedisHarness] = []
         self.advanced = 0
@@ -57,7 +61,7 @@ class RedisHarness:
         return results
 
     def another(self) -> RedisHarness:
-        other = RedisHarness(self.config)
+        other = RedisHarness(self.config, self.admin)
         self.others.append(other)
         if self.config.is_cluster:  # one command claims from both only if they share a slot
             names = (f"{other.stream_key}-{number}" for number in itertools.count())

@@ -4,11 +4,7 @@ cluster."""
 from __future__ import annotations
 
 import asyncio
-import re
-import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,12 +15,13 @@ from redis.sentinel import Sentinel
 
 from pyxqueue import AsyncResult, BrokerError, BrokerUnavailableError, Task, TaskQueue
 from pyxqueue.cli import main
-from pyxqueue.testing.servers import Server, ServerKind, available
+from pyxqueue.testing.servers import Server, ServerKind
 from tests.conftest import kinds_to_test
-from tests.support.trees import ROOT, Tree
+from tests.support.trees import Tree
 
 from .conftest import KIND
-from .servers import MASTER, ask, cluster, free_port
+from .security import allow, refused, tls_store
+from .servers import MASTER, ask, cluster
 
 TOPOLOGIES = ["plain", "sentinel", "cluster"]
 Job: TypeAlias = Task[[int], int]
@@ -51,68 +48,6 @@ async def awaited(job: Job) -> int:
 
 
 # TLS
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate of ours for this machine, one for another, and another authority."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the program openssl, to make certificates")
-    folder = tmp_path_factory.mktemp("tls")
-
-    def run(*args: str) -> None:
-        subprocess.run([openssl, *args], cwd=folder, check=True, capture_output=True)
-
-    for authority in ("ca", "stranger"):
-        run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={authority}",
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-            "-keyout", f"{authority}.key", "-out", f"{authority}.pem")  # fmt: skip
-    for name, alternatives in {"here": "DNS:localhost,IP:127.0.0.1,IP:::1", "other": "DNS:elsewhere"}.items():
-        lines = f"subjectAltName={alternatives}", "authorityKeyIdentifier=keyid", "subjectKeyIdentifier=hash"
-        (folder / "names").write_text("\n".join(lines))  # all that Python 3.13 wants, which is strict
-        run("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", "request")
-        run("x509", "-req", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-extfile", "names", "-out", f"{name}.pem")  # fmt: skip
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tls_kind(certificates: Path) -> ServerKind:
-    """A server that was built with TLS: those out of wheels are not."""
-    for kind in available():
-        try:
-            with Server(kind, args=tls_args(certificates, "here", free_port())):
-                return kind
-        except RuntimeError:
-            continue
-    pytest.skip("no server here has TLS")
-
-
-def tls_args(certificates: Path, name: str, port: int) -> Sequence[str]:
-    return (
-        *("--tls-port", str(port), "--tls-auth-clients", "no", "--tls-replication", "yes", "--tls-cluster", "yes"),
-        *("--tls-cert-file", str(certificates / f"{name}.pem"), "--tls-key-file", str(certificates / f"{name}.key")),
-        *("--tls-ca-cert-file", str(certificates / "ca.pem")),
-    )
-
-
-@contextmanager
-def tls_store(kind: ServerKind, topology: str, certificates: Path, name: str) -> Iterator[str]:
-    """Start a store with this certificate; yields its URL, without options."""
-    port, other = free_port(), free_port()
-    with ExitStack() as stack:
-        if topology == "cluster":
-            nodes = stack.enter_context(cluster(kind, tls=lambda port: tls_args(certificates, name, port)))
-            yield f"rediss+cluster://{','.join(f'127.0.0.1:{one}' for one in nodes.tls_ports)}"
-            return
-        stack.enter_context(Server(kind, args=tls_args(certificates, name, port)))
-        if topology == "plain":
-            yield f"rediss://127.0.0.1:{port}"
-            return
-        sentinel = stack.enter_context(Server(kind, args=("--sentinel", *tls_args(certificates, name, other))))
-        ask(sentinel, "SENTINEL", "MONITOR", MASTER, "127.0.0.1", port, 1)
-        yield f"rediss+sentinel://127.0.0.1:{other}/{MASTER}"
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
@@ -163,24 +98,6 @@ def test_a_server_that_may_be_another(tls_kind: ServerKind, certificates: Path, 
 
 
 # Rights
-
-
-def published(page: str, user: str) -> list[str]:
-    """The rights that the documentation gives to a user, as words of ACL SETUSER."""
-    text = (ROOT / "docs" / "how-to" / page).read_text()
-    found = re.search(rf"^ACL SETUSER {user} (.*)$", text, re.MULTILINE)
-    assert found, f"{page} has no rights of {user}"
-    return found[1].replace(">password", ">s@cret").split()
-
-
-def allow(server: Server, page: str, user: str, queue: str = "shop") -> None:
-    ask(server, "ACL", "SETUSER", user, *(word.replace("shop", queue) for word in published(page, user)))
-
-
-def refused(server: Server) -> list[tuple[str, str]]:
-    """What its ACL has refused, and why."""
-    entries = [dict(zip(entry[::2], entry[1::2], strict=True)) for entry in ask(server, "ACL", "LOG")]
-    return [(entry["reason"], entry["object"]) for entry in entries]
 
 
 @pytest.mark.parametrize(
