@@ -5,6 +5,8 @@ The functions have no side effects and do not read a clock; `chance`, a random n
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .clock import milliseconds
 from .model.message import (
     Aborted,
@@ -29,7 +31,9 @@ from .options import TaskOptions
 
 MAX_DEFERRALS = 12
 """How often a message that the workers cannot serve is deferred before it fails. That takes about seven minutes, enough
-for a rolling deployment to start a worker that can."""
+for a rolling deployment to start a worker that can. A task that a live worker announces is deferred for longer."""
+UNKNOWN_TASK = "UnknownTask"
+"""The type of the failure of a task that no worker has."""
 NEWER_DELAY = 10_000
 """How many milliseconds a message of a newer wire version is deferred."""
 _DONE = Done()
@@ -50,8 +54,15 @@ def _where(attempt: Attempt) -> str:
     return f"worker {attempt.worker} on host {attempt.host}" if attempt.host else f"worker {attempt.worker}"
 
 
-def decide(message: Message | Unreadable, outcome: Outcome, options: TaskOptions, chance: float) -> Verdict:
-    """Return the verdict for a delivery."""
+def decide(
+    message: Message | Unreadable,
+    outcome: Outcome,
+    options: TaskOptions,
+    chance: float,
+    served: Callable[[str], bool] = lambda _: False,
+) -> Verdict:
+    """Return the verdict for a delivery. `served`: whether another worker has the task of this name; it is asked only
+    about one that this worker has not, and that was deferred so often that it would fail."""
     match outcome:
         case Returned():
             return _DONE
@@ -62,7 +73,7 @@ def decide(message: Message | Unreadable, outcome: Outcome, options: TaskOptions
         case Rejected(failure):
             return Fail(_line(failure))
         case Unsupported(failure):
-            return _unserved(message, failure, chance)
+            return _unserved(message, failure, chance, served)
         case Raised(failure, delay_ms, retryable):
             if retryable and message.attempt <= options.retries:
                 backoff_ms = milliseconds(options.pause(message.attempt, chance))
@@ -70,12 +81,12 @@ def decide(message: Message | Unreadable, outcome: Outcome, options: TaskOptions
             return Fail(_line(failure))
 
 
-def _unserved(message: Message | Unreadable, failure: Failure, chance: float) -> Verdict:
+def _unserved(message: Message | Unreadable, failure: Failure, chance: float, served: Callable[[str], bool]) -> Verdict:
     if isinstance(message, Unreadable):
         return Defer(NEWER_DELAY)
-    if message.deferrals >= MAX_DEFERRALS:
+    if message.deferrals >= MAX_DEFERRALS and not (failure.type == UNKNOWN_TASK and served(message.name)):
         return Fail(f"{_line(failure)} (no worker could serve it in {message.deferrals} tries)")
-    pause = min(_LAST_DEFERRAL, _FIRST_DEFERRAL * 2**message.deferrals)
+    pause = min(_LAST_DEFERRAL, _FIRST_DEFERRAL * 2 ** min(message.deferrals, MAX_DEFERRALS))
     return Defer(round(pause * (1 - 0.5 * chance)))
 
 

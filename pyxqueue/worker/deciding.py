@@ -46,6 +46,8 @@ class Decider:
     codec: Codec
     consumer: str
     chance: Callable[[], float]
+    served: Callable[[str], bool] = lambda _: False
+    """Whether another worker has the task of this name."""
     _undecided: Throttle = field(
         factory=lambda: Throttle("tasks whose outcomes could not be settled: %d more"), init=False
     )
@@ -55,7 +57,7 @@ class Decider:
         fails its own task only."""
         try:
             options = _DEFAULTS if job.task is None else job.task.options
-            verdict = decide(job.delivery.message, outcome, options, self.chance())
+            verdict = decide(job.delivery.message, outcome, options, self.chance(), self.served)
             if type(verdict) is Retry:
                 verdict = Retry(verdict.delay_ms, self._past(job, outcome, ceil(seconds * 1000)))
             then = outcome.then if isinstance(outcome, Suspended) else ()

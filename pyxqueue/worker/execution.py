@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..model.flows import DEPENDENCY_FAILED, doom_text
 from ..model.message import Delivery, Failure, Message, Outcome, Progress, Rejected, Unreadable, Unsupported
-from ..policy import admit
+from ..policy import UNKNOWN_TASK, admit
 from ..printable import LONGEST_LINE, complain, printable, quoted, text_of
 from ..registry import TaskSpec
 from .failures import MAX_MESSAGE, failure_of, outcome_of
@@ -199,7 +199,7 @@ def prepare(
     if message.doomed:
         return Rejected(Failure(DEPENDENCY_FAILED, doom_text(message.doomed)))
     if task is None:
-        return Unsupported(Failure("UnknownTask", f"no task {quoted(message.name)} is registered here"))
+        return Unsupported(Failure(UNKNOWN_TASK, f"no task {quoted(message.name)} is registered here"))
     if (verdict := admit(message, task.options)) is not None:
         return Rejected(Failure("WorkerLost", verdict.reason))
     if message.serializer not in codec.serializers:

@@ -30,6 +30,7 @@ from ..protocols import Results
 from .batch_sizer import MAX_BATCH
 from .beginning import Beginner
 from .claiming import Claimer
+from .colleagues import Colleagues
 from .deciding import Decider
 from .dispatching import Dispatcher
 from .events import ignore, log, tell, watch_expired
@@ -104,7 +105,7 @@ class Worker:
 
     def _served(self, number: int, parts: QueueParts) -> ServedQueue:
         jobs, consumer, chance, inside = self._jobs, self.consumer, self._chance, self._inside
-        decider = Decider(parts.codec, consumer, chance)
+        decider = Decider(parts.codec, consumer, chance, Colleagues(parts.broker).can_run)
         alone = len(self.parts) == 1
         of = "" if alone else f" of {parts.name}"
         expired = ignore if parts.tally is None else parts.tally.expired

@@ -22,6 +22,7 @@ from pyxqueue.model.message import (
     Returned,
     Unreadable,
     Unsupported,
+    Verdict,
 )
 from pyxqueue.options import TaskOptions
 from pyxqueue.policy import MAX_DEFERRALS, NEWER_DELAY, admit, decide
@@ -119,6 +120,20 @@ def test_a_message_that_no_worker_can_serve(message: Message, chance: float) -> 
         full = min(60_000, 1000 * 2**message.deferrals)
         assert isinstance(verdict, Defer)
         assert full / 2 <= verdict.delay_ms <= full
+
+
+@given(chances, st.integers(MAX_DEFERRALS, 10**6))
+def test_a_task_that_another_worker_has(chance: float, deferrals: int) -> None:
+    """It is deferred for as long as it takes; not so what fails for another reason."""
+    message = Message("id", "shop.pay", deferrals=deferrals)
+
+    def verdict(kind: str) -> Verdict:
+        return decide(message, Unsupported(Failure(kind, "")), TaskOptions(), chance, lambda name: name == "shop.pay")
+
+    deferred = verdict("UnknownTask")
+    assert isinstance(deferred, Defer)
+    assert 30_000 <= deferred.delay_ms <= 60_000
+    assert isinstance(verdict("ArgumentError"), Fail)
 
 
 def test_a_newer_version_is_left_alone() -> None:
