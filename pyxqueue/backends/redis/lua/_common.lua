@@ -1459,6 +1459,17 @@ local function note_foreign(keys, group, key, id)
   return task_at(key)
 end
 
+-- Whether an entry has the message of another task than the caller's, by its id as `message_from_fields` reads it. A
+-- server that was restored from a backup, or a replica that lacks the last writes, uses ids of entries again that were
+-- those of tasks which it has lost.
+local function is_of_other(fields, id, entry)
+  for _, name in ipairs(fields and {'id', '_id'} or {}) do
+    local own = field(fields, name)
+    if own and #own <= 64 and string.find(own, '^[%w_.-]+$') then return own ~= id end
+  end
+  return fields and entry ~= id
+end
+
 -- Whether another program has written a copy of a message into a live stream: its task has another entry, or has ended.
 -- As with `enqueue`, a known id changes nothing: the copy is removed.
 local function is_copy(keys, group, task, place, entry)

@@ -68,9 +68,9 @@ end
 local function begin(key, place, entry, consumer, id)
   local stream = keys[PLACES[place]]
   if holder(stream, group, entry) ~= consumer then return 0 end
-  local task = task_at(key)
-  if is_copy(keys, group, task, place, entry) then return 0 end
-  local fields, result = read(stream, entry) or {}, 2
+  local task, fields, result = task_at(key), read(stream, entry), 2
+  if is_of_other(fields, id, entry) or is_copy(keys, group, task, place, entry) then return 0 end
+  fields = fields or {}
   local held_at = held(task, entry, id, fields)
   local expires, gates = ms(field(fields, 'expires')), gates_of(fields)
   expires = expires and expiry_of(keys, id) or expires or 0

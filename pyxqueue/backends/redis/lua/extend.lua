@@ -10,7 +10,8 @@ for item = 0, (#ARGV - 1) / 5 - 1 do
   local owner, silent = holder(stream, group, entry)
   if owner == consumer then
     local task = task_at(key)
-    if not is_copy(keys, group, task, place, entry) then
+    local is_other = not task.place and is_of_other(read(stream, entry), id, entry)
+    if not is_other and not is_copy(keys, group, task, place, entry) then
       call('XCLAIM', stream, group, consumer, 0, entry, 'JUSTID')
       if not task.place then -- written by hand: the task key made here must name its entry
         task = {place = place, entry = entry}

@@ -131,7 +131,7 @@ local function note_children(one, ids, follow_ups)
   if #ids > 0 and last - first < follow_ups then one.first, one.last = first, last end
 end
 
--- one: the item; task: as `task_at` has found it
+-- one: the item, with the fields of its message, or nil; task: as `task_at` has found it
 local function apply(one, task, apart)
   local again = one.verdict == 'retry' or one.verdict == 'defer'
   local delay = again and tonumber(string.match(one.detail, '^%d+'))
@@ -143,7 +143,7 @@ local function apply(one, task, apart)
     check_delayed(keys)
     check_again(keys, 0, one.place)
   end
-  local fields = fields_at(one.live, one.entry)
+  local fields = one.fields
   if one.verdict == 'suspend' and fields then
     suspend(one, task, fields)
     leaves(one.live, one.entry)
@@ -206,8 +206,10 @@ local function settle_next()
   end
   local accepted = (one.live.holders[one.entry] or holder(one.live.stream, group, one.entry)) == one.consumer
   if accepted then
-    task = task_at(one.key)
-    if is_copy(keys, group, task, ARGV[arg], one.entry) then
+    task, one.fields = task_at(one.key), fields_at(one.live, one.entry)
+    if is_of_other(one.fields, one.id, one.entry) then
+      accepted = false
+    elseif is_copy(keys, group, task, ARGV[arg], one.entry) then
       leaves(one.live, one.entry)
       accepted = false
     end
@@ -241,8 +243,8 @@ local done, reason = pcall(function()
   while arg <= #ARGV do settle_next() end
 end)
 for _, live in pairs(lives) do
-  local are_all = live.are_rows and #live.leaving == #live.rows
-  remove_settled(live.stream, group, live.leaving, are_all, live.first, live.behind)
+  live.are_rows = live.are_rows and #live.leaving == #live.rows
+  remove_settled(live.stream, group, live.leaving, live.are_rows, live.first, live.behind)
 end
 if not done then error(reason, 0) end
 return with_turns(keys, results)
