@@ -23,8 +23,9 @@ from .serving import Claimed, Claims, ServedQueue
 _LOOK_EVERY = 0.2
 """Seconds after which a worker without room checks whether it must stop."""
 
-_PATIENCE = 2.0
-"""Seconds for which a task that must run alone waits for the others of its process before it is offered to others."""
+_PATIENCE = 2.0, 30.0
+"""Seconds for which a task that must run alone waits for the others of its process before it is offered to others: at
+first, and when it has come back, from then on twice as long each time."""
 _OFFER = 0.2
 """Seconds after which it is claimed again, if no other worker has claimed it: an idle one does so at once."""
 _COPIES = "further claims had copies, or messages that no longer belong to this worker: %d"
@@ -59,7 +60,7 @@ class Claimer:
     """Whether another thread settles meanwhile."""
     _sizer: BatchSizer = field(factory=BatchSizer, init=False)
     _offered: deque[tuple[str, int]] = field(factory=partial(deque, maxlen=100), init=False)
-    """The jobs that were offered to other workers lately, as `_life` names them."""
+    """The jobs that were waited for in vain and offered to other workers lately, as `_life` names them."""
     _copies: Throttle = field(factory=partial(Throttle, _COPIES), init=False)
     _not_noted: Throttle = field(factory=partial(Throttle, _NOT_NOTED), init=False)
 
@@ -229,7 +230,7 @@ class Claimer:
 
     def _offer(self, waiting: Sequence[Job]) -> None:
         """Give back jobs that must run alone, for a worker that is idle; and leave it a moment to claim them."""
-        self._offered.extend(map(_life, waiting))
+        self._offered.append(_life(waiting[0]))
         self._defer(waiting)
         time.sleep(_OFFER)
 
@@ -237,11 +238,13 @@ class Claimer:
         """Wait until nothing else runs here and every outcome is settled: if the process died, those tasks would run
         again. The outcomes of another queue whose store is away are not waited for.
 
-        Returns False if something runs on for longer than others should wait. A job that was offered and has come back
-        waits however long it takes: no worker is idle, and it must run some time.
+        Returns False if something runs on for longer than others should wait. If the first job was offered and has come
+        back, no worker was idle: it waits longer, since what runs here ends some time. But not for ever: something may
+        run on and on, and another worker be idle by now.
         """
-        patience = None if _life(waiting[0]) in self._offered else _PATIENCE
-        if not self.dispatcher.wait_idle(patience):
+        first, then = _PATIENCE
+        offers = self._offered.count(_life(waiting[0]))
+        if not self.dispatcher.wait_idle(then * 2 ** (offers - 1) if offers else first):
             return False
         own = waiting[0].queue
 

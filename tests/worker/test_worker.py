@@ -335,8 +335,8 @@ def test_a_redelivered_task_runs_alone(bench: Bench) -> None:
 
 
 def test_one_that_must_run_alone_is_offered_to_other_workers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once, while something long runs here; then it waits, and nothing is claimed that would run beside it."""
-    monkeypatch.setattr(claiming, "_PATIENCE", 0.01)
+    """While something long runs here; then it waits for longer, and nothing is claimed that would run beside it."""
+    monkeypatch.setattr(claiming, "_PATIENCE", (0.01, 20.0))
     monkeypatch.setattr(claiming, "_OFFER", 0.0)
     begun, gate = threading.Event(), threading.Event()
     ran: list[str] = []
@@ -369,6 +369,24 @@ def test_one_that_must_run_alone_is_offered_to_other_workers(bench: Bench, monke
     waiting.join(20)
     assert ran == ["long", "suspect"]
     worker.executor.close()
+
+
+def test_one_that_must_run_alone_is_offered_again_and_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may become idle, or start, while it waits behind something that never ends. Each wait is longer."""
+    monkeypatch.setattr(claiming, "_OFFER", 0.0)
+    waits: list[float | None] = []
+    bench.task(len)
+    worker = bench.worker()
+    monkeypatch.setattr(worker._claimer.dispatcher, "wait_idle", waits.append)
+    bench.put("len", [], task_id="suspect", redelivered=True)
+
+    for _ in range(4):
+        worker._claimer.claim(1, 0)
+        depth = bench.broker.depth()
+        assert (depth.ready, depth.in_flight) == (1, 0)
+
+    first, then = claiming._PATIENCE
+    assert waits == [first, then, 2 * then, 4 * then]
 
 
 @pytest.mark.parametrize("verb", ["settle", "extend"])
