@@ -57,8 +57,9 @@ class Hub:
                 left = until - asyncio.get_running_loop().time()
                 if left <= 0:
                     return
-                try:
-                    await asyncio.wait_for(news.wait(), min(left, _QUIET))
+                try:  # not with `wait_for`: that of Python 3.11 loses a cancellation that comes with the news
+                    async with asyncio.timeout(min(left, _QUIET)):
+                        await news.wait()
                 except TimeoutError:
                     yield {}
         finally:

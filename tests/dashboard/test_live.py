@@ -96,6 +96,30 @@ def test_a_stream_ends_when_the_hub_is_closed() -> None:
     asyncio.run(listen())
 
 
+@pytest.mark.parametrize("steps", range(8))
+def test_a_stream_that_is_cancelled_when_there_is_news(steps: int) -> None:
+    """It ends, although nothing has changed for this page."""
+
+    async def listen() -> None:
+        source = Source()
+        hub = Hub(source.look, 60)
+        stream = hub.changes()
+        source.may_look.release()
+        await anext(stream)
+        waiting = asyncio.create_task(first(stream))
+        await asyncio.sleep(0)
+        hub._tell(hub._latest)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert waiting.cancelled()
+        await stream.aclose()
+
+    asyncio.run(listen())
+
+
 def test_a_store_that_is_down_is_said_and_the_numbers_stay() -> None:
     """Open pages say so, and go on when it is back."""
 

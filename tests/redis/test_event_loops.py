@@ -12,7 +12,7 @@ from redis import Redis
 from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import RedisBackend, inspector
 from pyxqueue.backends.redis.registration import Registration
-from pyxqueue.backends.redis.steps import Steps
+from pyxqueue.backends.redis.steps import Inbox, Sleep, Steps
 from pyxqueue.model.message import TaskInfo
 from pyxqueue.testing.contract.laws import law
 from pyxqueue.testing.contract.steps import claimed, done, info, settled
@@ -52,6 +52,24 @@ def test_a_queue_that_is_closed_while_its_loop_does_not_run(
         until(lambda: {one["id"] for one in client.client_list()} <= before, "its connections are closed")
     gc.collect()
     assert not caplog.records
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_wait_that_is_cancelled_when_there_is_news(steps: int) -> None:
+    """It ends, however many steps of the event loop have passed since the news came."""
+
+    async def cancel() -> None:
+        inbox = Inbox()
+        waiting = asyncio.create_task(Sleep(inbox, None).asleep())
+        await asyncio.sleep(0)
+        inbox.put("id")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        was_waiting = waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled() is was_waiting
+
+    asyncio.run(cancel())
 
 
 def test_a_watch_looks_again_at_its_end(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,8 +103,10 @@ class Sleep(Struct, frozen=True, eq=False):
                 loop.call_soon_threadsafe(bell.set)
 
         if not self.inbox.listen(ring):
+            # Not `wait_for`: that of Python 3.11 loses a cancellation that comes with the ring.
             with suppress(TimeoutError):
-                await asyncio.wait_for(bell.wait(), self.seconds)
+                async with asyncio.timeout(self.seconds):
+                    await bell.wait()
         return self.inbox.take(self.deadline)
 
 
