@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -162,7 +163,9 @@ class LoopInterrupter:
 
     def cancel(self, job: object, times: int = 1) -> None:
         """Cancel a job that runs, unless that was done `times` times already."""
-        self._loop.call_soon_threadsafe(self._cancel, job, times)
+        if job in self._runs:
+            with suppress(RuntimeError):  # it has just ended, and the loop was closed
+                self._loop.call_soon_threadsafe(self._cancel, job, times)
 
     def check(self) -> Sequence[tuple[Job, float]]:
         """Return the jobs that another job has kept from running since the last call, and for how many seconds."""
@@ -194,7 +197,8 @@ class Stall:
         if asked is None:
             self._asked = self._counted = now
             self._said, self._holder = False, None
-            self._loop.call_soon_threadsafe(self._responded)
+            with suppress(RuntimeError):  # as above
+                self._loop.call_soon_threadsafe(self._responded)
         elif now - asked >= SHORT:
             return self._blocked(thread, now, now - asked)
         return []

@@ -10,14 +10,14 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from pyxqueue.inflight import STUCK, InFlightTable
-from pyxqueue.model.message import Message
+from pyxqueue.model.message import Message, Settlement
 from pyxqueue.model.transitions import Counts, counts_of
 from pyxqueue.printable import Lines
 from pyxqueue.supervisor.duties.stuck import StuckReturner
@@ -564,6 +564,38 @@ def test_a_cancellation_before_the_first_step_has_no_effect(bench: Bench) -> Non
         assert ended(bench, "one") == ["SUCCESS"]
         bench.put("nothing", task_id="two")
         assert ended(bench, "two") == ["SUCCESS"]
+
+
+def test_a_worker_stops_while_a_cancelled_job_is_settled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop is closed by then, and nothing is cancelled there any more."""
+    begun, settles, go = threading.Event(), threading.Event(), threading.Event()
+    settle = bench.broker.settle
+
+    def settle_late(settlements: Sequence[Settlement]) -> Sequence[bool]:
+        settles.set()
+        assert go.wait(PATIENCE)
+        return settle(settlements)
+
+    async def endless() -> None:
+        begun.set()
+        await asyncio.sleep(1000)
+
+    monkeypatch.setattr(bench.broker, "settle", settle_late)
+    bench.task(endless)
+    bench.put("endless")
+    loop = Loop(20)
+    with working(bench, loop) as worker:
+        assert begun.wait(PATIENCE)
+        (entry,) = bench.table.entries()
+        bench.table.ask_cancel(entry)
+        assert settles.wait(PATIENCE)
+        worker.stop()
+        until(loop._loop.is_closed, "the loop is closed")
+
+        worker._monitors[0]._look()
+
+        go.set()
+    assert not worker.broken.is_set()
 
 
 def test_looking_ahead_of_plain_functions() -> None:
