@@ -52,13 +52,13 @@ if TYPE_CHECKING:
     from .client.gathering import agather, as_completed, gather
     from .client.several import run_workers
     from .eager.session import EagerSession, eager_mode
-    from .limiting import Concurrency, Rate
     from .model.events import TickSkipped
     from .model.steps import EventStatus
+    from .options.limits import Concurrency, Rate
+    from .options.schedules import Missed
+    from .options.uniqueness import Debounce, Throttle, Unique
     from .plugin import Outgoing, Plugin
-    from .scheduling import Missed
     from .serializers import JSONSerializer, MsgpackSerializer, PickleSerializer, Seal
-    from .uniqueness import Debounce, Throttle, Unique
     from .worker.events import CallConflicted, Event, TaskExpired, TaskSettled, TaskStarted
 
 __version__ = "1.0.0.dev0"
@@ -149,13 +149,13 @@ _LATER = {
     "client.gathering": ("agather", "as_completed", "gather"),
     "client.several": ("run_workers",),
     "eager.session": ("EagerSession", "eager_mode"),
-    "limiting": ("Concurrency", "Rate"),
     "model.events": ("TickSkipped",),
     "model.steps": ("EventStatus",),
+    "options.limits": ("Concurrency", "Rate"),
+    "options.schedules": ("Missed",),
+    "options.uniqueness": ("Debounce", "Throttle", "Unique"),
     "plugin": ("Outgoing", "Plugin"),
-    "scheduling": ("Missed",),
     "serializers": ("JSONSerializer", "MsgpackSerializer", "PickleSerializer", "Seal"),
-    "uniqueness": ("Debounce", "Throttle", "Unique"),
     "worker.events": ("CallConflicted", "Event", "TaskExpired", "TaskSettled", "TaskStarted"),
 }
 """What not every program uses, by the module that is imported when one of its names is first used."""

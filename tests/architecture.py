@@ -15,9 +15,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "calls",
         "options",
-        "fairness",
-        "limiting",
-        "scheduling",
         "policy",
         "context",
         "inputs",
@@ -26,7 +23,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "resources",
         "stores",
         "steps",
-        "uniqueness",
         "serializers",
         "backends",
     ),

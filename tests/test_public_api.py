@@ -370,8 +370,8 @@ def test_every_option_is_explained(kind: type) -> None:
 ROOMS = ("supervisor", "backends", "worker.worker", "worker.logs", "eager.backend", "testing", "cli", "inflight")
 FEATURES = (
     "client.admin", "client.gathering", "client.limits", "client.schedules", "client.several", "client.unique",
-    "client.views", "fairness", "limiting", "model.schedules", "model.ticks", "scheduling", "split", "ticking",
-    "uniqueness",
+    "client.views", "model.schedules", "model.ticks", "options.fairness", "options.limits", "options.schedules",
+    "options.uniqueness", "split", "ticking",
 )  # fmt: skip
 OTHERS = ("click", "cronsim", "logging.handlers", "multiprocessing", "pickle", "redis", "rich", "sqlite3", "zoneinfo")
 

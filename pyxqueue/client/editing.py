@@ -14,11 +14,11 @@ from ..ids import TaskId, id_text
 from ..model.locks import lock_of
 from ..model.message import NAME_PATTERN, RETRY_OF_HEADER, Message, TaskInfo, TaskStatus, evolve
 from ..options import CallOptions, TaskOptions
+from ..options.uniqueness import Guard, kind_of
 from ..printable import quoted
 from ..protocols import Serializer
 from ..registry import Registry, TaskSpec
 from ..serializers import JSONSerializer
-from ..uniqueness import Guard, kind_of
 from .opened import QueueStore
 from .producing import Producer
 from .reasons import known

@@ -9,10 +9,10 @@ from attrs import frozen
 
 from ..clock import Seconds
 from ..errors import ConfigurationError
-from ..limiting import Rate, limit_store, rate_store
 from ..model.limits import LIMIT_PATTERN, GateInfo, LimitInfo, gate_key, gate_of, task_gate, task_of
 from ..model.message import NAME_PATTERN
 from ..model.rates import Pace, RateInfo
+from ..options.limits import Rate, limit_store, rate_store
 from ..printable import quoted
 from ..protocols import Backend, LimitPausing, LimitStore, RateStore, limit_pausing_of
 from .opened import QueueStore

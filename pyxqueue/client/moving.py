@@ -13,12 +13,12 @@ from typing import Protocol, runtime_checkable
 from attrs import frozen
 
 from ..errors import ConfigurationError, TaskStateError
-from ..fairness import check_fair_lines
 from ..ids import new_id
-from ..limiting import limit_store, rate_store
 from ..model.limits import task_of
 from ..model.message import ADOPTABLE, ConsumerInfo, Depth, Message, TaskInfo, TaskStatus, Unreadable
 from ..model.rates import has_rate
+from ..options.fairness import check_fair_lines
+from ..options.limits import limit_store, rate_store
 from ..protocols import (
     Backend,
     Changed,

@@ -27,9 +27,9 @@ from .reader import Reader
 from .result import AsyncResult
 
 if TYPE_CHECKING:
-    from ..fairness import Fairness
+    from ..options.fairness import Fairness
+    from ..options.uniqueness import Guard
     from ..plugin import Plugins
-    from ..uniqueness import Guard
     from ..worker.events import Observer
     from .bounding import Bound
     from .unique import Rounds, Stored
@@ -103,7 +103,7 @@ class Producer(Struct, frozen=True, eq=False):
     def declare(self, task: TaskSpec) -> None:
         """Store the numbers of the limits of a task that have none yet, once in this process. Raises
         `ConfigurationError` if the store cannot keep limits."""
-        from ..limiting import Declared
+        from ..options.limits import Declared
 
         backend = self.stores().backend
         if self._declared.get(task.name) is not backend:
@@ -239,7 +239,7 @@ class Producer(Struct, frozen=True, eq=False):
         if expires and not isinstance(backend, Beginning):
             raise ConfigurationError(f"{type(backend).__name__} does not support expires=: leave it out")
         if self.fairness is not None:
-            from ..fairness import check_fair_lines
+            from ..options.fairness import check_fair_lines
 
             check_fair_lines(backend)
         return stores if options.durability is None else stores.durable(options.durability)
@@ -259,7 +259,7 @@ def _given_headers(options: CallOptions) -> Mapping[str, str]:
 
 
 def _gates(task: TaskSpec, call: Call) -> tuple[str, ...]:
-    from ..limiting import gates_for
+    from ..options.limits import gates_for
 
     return gates_for(task.options.limits, task.name, task.signature, call)
 

@@ -48,8 +48,8 @@ from .settings import (
 from .task import Task
 
 if TYPE_CHECKING:
-    from ..fairness import Fairness, Weights
     from ..model.schedules import Schedule
+    from ..options.fairness import Fairness, Weights
     from ..plugin import Plugin, Plugins
     from ..worker.events import Observer
     from .admin import Admin
@@ -313,7 +313,7 @@ class TaskQueue(Unique, BuildsFlows, SendsEvents, KeepsResources, ReleaseNames):
 def _fairness(fair_by: str | None, weights: Weights | None) -> Fairness | None:
     if fair_by is None and weights is None:
         return None
-    from ..fairness import fairness_option
+    from ..options.fairness import fairness_option
 
     return fairness_option(fair_by, weights)
 

@@ -14,10 +14,10 @@ from ..ids import new_id
 from ..model import schedules as rules
 from ..model.schedules import Schedule
 from ..options import CallOptions
+from ..options.schedules import Missed, MissedOption, plan_of
 from ..printable import quoted
 from ..protocols import ScheduleChange, ScheduleStore, confirm
 from ..registry import Registry
-from ..scheduling import Missed, MissedOption, plan_of
 from ..ticking import Ticker, store_of_schedules, triggered_call, unreadable
 from .opened import QueueStore
 from .producing import Producer

@@ -12,10 +12,10 @@ from ..errors import BrokerUnavailableError, ConfigurationError
 from ..log import get_logger
 from ..model.locks import LockKind, Placed, Placement
 from ..model.message import FLOW_VERSION, Message, evolve
+from ..options.uniqueness import Debounce, Guard, kind_of, lock_for, terms_of
 from ..protocols import AsyncHasLocks, Backend, Beginning, HasLocks
 from ..registry import TaskSpec
 from ..stores import OpenStore
-from ..uniqueness import Debounce, Guard, kind_of, lock_for, terms_of
 
 if TYPE_CHECKING:
     from .bounding import Bound

@@ -106,7 +106,7 @@ class QueueSource:
         """Return the duties for the schedules and the limits of the queue. Raises `ConfigurationError` if the code
         declares some and the store does not keep any."""
         # The processes have been started: they did not have to wait for these imports.
-        from ..limiting import Declared  # noqa: PLC0415
+        from ..options.limits import Declared  # noqa: PLC0415
         from ..ticking import Ticker, store_of_schedules  # noqa: PLC0415
         from .duties.limits import LimitsDuty  # noqa: PLC0415
         from .duties.schedules import SchedulesDuty  # noqa: PLC0415

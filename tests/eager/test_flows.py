@@ -27,7 +27,7 @@ from pyxqueue import (
     group,
 )
 from pyxqueue.errors import ArgumentError
-from pyxqueue.limiting import Concurrency, Rate
+from pyxqueue.options.limits import Concurrency, Rate
 from pyxqueue.testing import eager_mode
 
 queue = TaskQueue("memory://", stream_key="flows", eager=True)

@@ -14,8 +14,8 @@ import redis
 from attrs import define, field
 
 from pyxqueue import TaskQueue
-from pyxqueue.limiting import Declared
 from pyxqueue.model.message import Delivery, Done, Settlement, StartStatus, Verdict
+from pyxqueue.options.limits import Declared
 from pyxqueue.protocols import Backend, Beginning, ScheduleStore
 from pyxqueue.testing import drain
 from pyxqueue.testing.memory import MemoryHarness

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from pyxqueue import Concurrency, Rate, TaskQueue
-from pyxqueue.limiting import Declared
+from pyxqueue.options.limits import Declared
 from pyxqueue.supervisor.duties.limits import LimitsDuty
 from tests.conftest import Servers, kinds_to_test
 

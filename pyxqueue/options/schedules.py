@@ -1,4 +1,4 @@
-"""`Missed`, and the options that make a schedule: checked, and turned into the rule for its ticks."""
+"""The options of a schedule, `Missed` among them: they are checked, and turned into the rule for its ticks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from attrs import Attribute, field, frozen, validators
 
-from .clock import Seconds, in_seconds, milliseconds, optional_seconds
-from .errors import ConfigurationError
-from .model.schedules import MissedPolicy, MissedTicks, Overlap
-from .model.ticks import MOST, Timing, cron_timing, interval_timing
-from .printable import quoted
+from ..clock import Seconds, in_seconds, milliseconds, optional_seconds
+from ..errors import ConfigurationError
+from ..model.schedules import MissedPolicy, MissedTicks, Overlap
+from ..model.ticks import MOST, Timing, cron_timing, interval_timing
+from ..printable import quoted
 
 _MAX_SECONDS = 366 * 86_400 * 10
 

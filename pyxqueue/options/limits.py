@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 
 from attrs import Attribute, field, frozen, validators
 
-from .calls import Call, Signature
-from .clock import in_seconds
-from .errors import ConfigurationError
-from .model.limits import LIMIT_PATTERN, MAX_GATES, gate_key, gate_of
-from .model.rates import MAX_SPAN_US, PREFIX, Pace
-from .printable import quoted
-from .protocols import LimitStore, RateStore, limits_of, rates_of
+from ..calls import Call, Signature
+from ..clock import in_seconds
+from ..errors import ConfigurationError
+from ..model.limits import LIMIT_PATTERN, MAX_GATES, gate_key, gate_of
+from ..model.rates import MAX_SPAN_US, PREFIX, Pace
+from ..printable import quoted
+from ..protocols import LimitStore, RateStore, limits_of, rates_of
+from .checks import check_parameters
 
 _MAX_PERIOD = 366 * 86_400
 By: TypeAlias = tuple[str, ...] | Callable[..., object] | None
@@ -29,19 +30,15 @@ def _by(given: str | Sequence[str] | Callable[..., object] | None) -> By:
     return names
 
 
-def _number(_instance: object, _attribute: Attribute[Any], value: object) -> None:
+def _number(instance: object, _attribute: Attribute[Any], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
-        raise ValueError(f"Concurrency({quoted(value)}): the number must be a whole number of tasks, 0 or more")
+        limit = type(instance).__name__
+        raise ValueError(f"{limit}({quoted(value)}): the number must be a whole number of tasks, 0 or more")
 
 
 def _name(_instance: object, _attribute: Attribute[Any], value: object) -> None:
     if not isinstance(value, str) or not LIMIT_PATTERN.fullmatch(value):
         raise ValueError(f"name={quoted(value)} must be 1 to 200 letters, digits, _ . < > -")
-
-
-def _count(_instance: object, _attribute: Attribute[Any], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
-        raise ValueError(f"Rate({quoted(value)}): the number must be a whole number of tasks, 0 or more")
 
 
 def _period(_instance: object, _attribute: Attribute[Any], value: object) -> None:
@@ -57,15 +54,15 @@ def _burst(_instance: object, _attribute: Attribute[Any], value: object) -> None
 @frozen
 class _Keyed:
     by: By = field(default=None, converter=_by, kw_only=True)
-    """What is limited for itself each: the value of this parameter, of several, or what this function returns for the
-    arguments of the call. None: all calls together."""
+    """What tells calls apart that are limited separately: the name of a parameter, the names of several, or a function
+    of the arguments of a call. None: all calls are limited together."""
     name: str | None = field(default=None, validator=validators.optional(_name), kw_only=True)
     """The name of the limit; by default that of the task."""
 
 
 @frozen
 class Concurrency(_Keyed):
-    """At most so many tasks are ready or run at the same time; the others wait, in the order in which they came.
+    """At most `number` tasks are ready or run at the same time; the others wait, in the order in which they came.
 
     Tasks with limits of the same name share them. The number in the store counts: the code declares it when workers
     start, and `queue.limits.set` replaces it.
@@ -82,7 +79,7 @@ class Rate(_Keyed):
     Tasks with rates of the same name share them. The pace in the store counts, as with `Concurrency`.
     """
 
-    count: int = field(validator=_count)
+    count: int = field(validator=_number)
     per: float = field(converter=in_seconds, validator=_period, kw_only=True)
     """The length of the period: seconds, or a `timedelta`."""
     burst: int = field(default=1, validator=_burst, kw_only=True)
@@ -102,7 +99,7 @@ Limit: TypeAlias = Concurrency | Rate
 
 
 def limits_option(given: Sequence[Limit] | Limit) -> tuple[Limit, ...]:
-    """Convert the option `limits`."""
+    """Return the option `limits` as a tuple. Raises `TypeError` and `ValueError` for limits that are not valid."""
     limits = tuple(given) if isinstance(given, Iterable) else (given,)
     for one in limits:
         if not isinstance(one, Concurrency | Rate):
@@ -117,14 +114,9 @@ def limits_option(given: Sequence[Limit] | Limit) -> tuple[Limit, ...]:
 
 def check_limits(limits: Sequence[Limit], name: str, signature: Signature) -> None:
     """Raise `ConfigurationError` if `by` names what is not a parameter of the task."""
-    known = signature.parameters
     for limit in limits:
-        wanted = limit.by if isinstance(limit.by, tuple) else ()
-        if unknown := [one for one in wanted if one not in known]:
-            raise ConfigurationError(
-                f"by= of {type(limit).__name__} names {', '.join(map(quoted, unknown))}, which {name} does not have; "
-                f"its parameters are {', '.join(known) or 'none'}"
-            )
+        if isinstance(limit.by, tuple):
+            check_parameters(limit, limit.by, name, signature.parameters)
 
 
 def gates_for(limits: Sequence[Limit], name: str, signature: Signature, call: Call) -> tuple[str, ...]:
@@ -150,8 +142,8 @@ def _key(by: By, arguments: dict[str, Any], call: Call) -> str:
 
 @frozen
 class Declared:
-    """What tasks declare, by the name of the limit. Of several numbers the smallest counts, of several paces the
-    slowest."""
+    """The limits that the code declares, by name. If tasks declare different numbers for the same name, the smallest
+    one counts; of different paces, the slowest."""
 
     numbers: dict[str, int] = field(factory=dict)
     paces: dict[str, Pace] = field(factory=dict)
@@ -169,8 +161,8 @@ class Declared:
         return found
 
     def keeper(self, backend: object) -> Callable[[bool], None] | None:
-        """Return what stores it in the backend; None if nothing is declared. Its argument says whether to replace what
-        other code has declared. Raises `ConfigurationError` if the backend cannot keep it."""
+        """Return a function that stores these limits in the backend; None if there are none. Its argument says whether
+        to replace what other code has declared. Raises `ConfigurationError` if the backend cannot keep limits."""
         if not self.numbers and not self.paces:
             return None
         limits = limit_store(backend)

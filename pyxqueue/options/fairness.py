@@ -8,21 +8,22 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from .calls import Call, Signature
-from .errors import ConfigurationError
-from .model.fairness import MAX_WEIGHT, MIN_WEIGHT, share_of
-from .model.limits import gate_key
-from .printable import quoted
-from .protocols import fair_lines_of
+from ..calls import Call, Signature
+from ..errors import ConfigurationError
+from ..model.fairness import MAX_WEIGHT, MIN_WEIGHT, share_of
+from ..model.limits import gate_key
+from ..printable import quoted
+from ..protocols import fair_lines_of
 
 Weights: TypeAlias = Mapping[Any, float] | Callable[[Any], float]
 """The weight of a tenant: by the argument, or a function of it. It is 1 for a tenant that a mapping does not have."""
 
 
 class Fairness(Struct, frozen=True):
-    """Whose a call is, and what its start costs."""
+    """The rule that gives a call its tenant, and its share of the workers."""
 
     parameter: str
+    """The name of the parameter that has the tenant."""
     weights: Mapping[str, float] | Callable[[Any], float]
 
     def header(self, signature: Signature, call: Call) -> tuple[str, int]:

@@ -7,14 +7,13 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import Attribute, field, frozen, validators
 
-from .calls import Call, Signature
-from .clock import in_seconds, milliseconds, optional_seconds
-from .errors import ConfigurationError, SerializationError
-from .model.canonical import canonical
-from .model.locks import LockKind, LockTerms, lock_text
-from .printable import quoted
-
-_MAX_SECONDS = 1e10
+from ..calls import Call, Signature
+from ..clock import in_seconds, milliseconds, optional_seconds
+from ..errors import ConfigurationError, SerializationError
+from ..model.canonical import canonical
+from ..model.locks import LockKind, LockTerms, lock_text
+from ..printable import quoted
+from .checks import check_parameters, duration
 
 
 def _names(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -24,11 +23,6 @@ def _names(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"by={quoted(given)} must be names of parameters, such as by=('customer',)")
     return names
-
-
-def _positive(_instance: object, attribute: Attribute[Any], value: object) -> None:
-    if not isinstance(value, int | float) or not 0 < value < _MAX_SECONDS:
-        raise ValueError(f"{attribute.name}={quoted(value)} must be a number of seconds, more than 0")
 
 
 def _one_of(*words: str) -> Callable[[object, Attribute[Any], object], None]:
@@ -64,7 +58,7 @@ class Unique(_Comparing):
 
     until: Literal["finished", "started"] = field(default="finished", validator=_one_of("finished", "started"))
     """Until when a call is live: its task has ended, or a worker has started it."""
-    window: float | None = field(default=None, converter=optional_seconds, validator=validators.optional(_positive))
+    window: float | None = field(default=None, converter=optional_seconds, validator=validators.optional(duration))
     """Instead of `until`: for how long after a call equal ones return its handle, whatever becomes of its task."""
 
     def __attrs_post_init__(self) -> None:
@@ -79,10 +73,10 @@ class Unique(_Comparing):
 class Debounce(_Comparing):
     """Calls that follow each other become one task: it runs when there was no equal call for `period`."""
 
-    period: float = field(converter=in_seconds, validator=_positive)
+    period: float = field(converter=in_seconds, validator=duration)
     """For how long no equal call may come before the task runs: seconds, or a `timedelta`."""
     max_wait: float | None = field(
-        default=None, converter=optional_seconds, validator=validators.optional(_positive), kw_only=True
+        default=None, converter=optional_seconds, validator=validators.optional(duration), kw_only=True
     )
     """How long after the first call the task runs at the latest."""
     keep: Literal["last", "first"] = field(default="last", validator=_one_of("last", "first"), kw_only=True)
@@ -98,7 +92,7 @@ class Debounce(_Comparing):
 class Throttle(_Comparing):
     """The first call runs; equal calls within `period` after it enqueue nothing, and return its handle."""
 
-    period: float = field(converter=in_seconds, validator=_positive)
+    period: float = field(converter=in_seconds, validator=duration)
     """For how long after a call that runs equal ones do not: seconds, or a `timedelta`."""
 
 
@@ -128,12 +122,8 @@ def check_debounce(guard: Guard | None, **given: object) -> None:
 
 def check_by(guard: Guard | None, name: str, signature: Signature) -> None:
     """Raise `ConfigurationError` if `by` names what is not a parameter of the task."""
-    known = signature.parameters
-    if guard is not None and (unknown := [one for one in guard.by or () if one not in known]):
-        raise ConfigurationError(
-            f"by= of {type(guard).__name__} names {', '.join(map(quoted, unknown))}, which {name} does not have; its "
-            f"parameters are {', '.join(known) or 'none'}"
-        )
+    if guard is not None:
+        check_parameters(guard, guard.by or (), name, signature.parameters)
 
 
 def kind_of(guard: Guard) -> LockKind:

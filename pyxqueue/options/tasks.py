@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, cast, get_
 from attrs import Attribute, field, frozen, validators
 from typing_extensions import ParamSpec
 
-from .clock import Seconds, in_seconds, optional_seconds
-from .errors import ConfigurationError
-from .model.message import valid_id
-from .model.priorities import HIGHEST, LOWEST
-from .printable import quoted
-from .serializers.tags import is_encodable
+from ..clock import Seconds, in_seconds, optional_seconds
+from ..errors import ConfigurationError
+from ..model.message import valid_id
+from ..model.priorities import HIGHEST, LOWEST
+from ..printable import quoted
+from ..serializers.tags import is_encodable
+from .checks import duration, seconds, whole_number
 
 if TYPE_CHECKING:
-    from .calls import Signature
-    from .limiting import Limit
-    from .scheduling import MissedOption, Plan
+    from ..calls import Signature
+    from .limits import Limit
+    from .schedules import MissedOption, Plan
     from .uniqueness import Debounce, Guard, Throttle, Unique
 
 Fields = ParamSpec("Fields")
@@ -36,8 +37,6 @@ R = TypeVar("R")
 DurabilityOption = Literal["normal", "replica", "aof"]
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 
-MAX_SECONDS = 1e10
-"""The limit for pauses, time limits and times to live (three centuries)."""
 DEFAULT_GRACE = 25.0
 """For how many seconds tasks may go on after a signal to stop; under the 30 s after which common process managers kill.
 """
@@ -45,30 +44,9 @@ DEFAULT_WAIT_MS = 2_000
 """How long a worker waits for work in one request."""
 
 
-def whole_number(least: int) -> Callable[[object, Attribute[Any], object], None]:
-    """Return a validator for whole numbers of at least `least`."""
-
-    def check(_instance: object, attribute: Attribute[Any], value: object) -> None:
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{attribute.name}={quoted(value)} must be a whole number, {least} or more")
-
-    return check
-
-
-def seconds(_instance: object, attribute: Attribute[Any], value: object) -> None:
-    """Validate a number of seconds, 0 or more."""
-    if not isinstance(value, int | float) or not 0 <= value < MAX_SECONDS:
-        raise ValueError(f"{attribute.name}={quoted(value)} must be a number of seconds, 0 or more")
-
-
 def _priority(_instance: object, attribute: Attribute[Any], value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not LOWEST <= value <= HIGHEST:
         raise ValueError(f"{attribute.name}={quoted(value)} must be a whole number from {LOWEST} to {HIGHEST}")
-
-
-def _duration(_instance: object, attribute: Attribute[Any], value: object) -> None:
-    if not isinstance(value, int | float) or not 0 < value < MAX_SECONDS:
-        raise ValueError(f"{attribute.name}={quoted(value)} must be a number of seconds, more than 0")
 
 
 def _lifetime(given: Seconds | datetime | None) -> float | datetime | None:
@@ -80,7 +58,7 @@ def _expiry(instance: object, attribute: Attribute[Any], value: object) -> None:
         if value.tzinfo is None:
             raise ConfigurationError("expires= needs a time zone, such as datetime.now(timezone.utc) + timedelta(...)")
         return
-    _duration(instance, attribute, value)
+    duration(instance, attribute, value)
 
 
 def _part(_instance: object, attribute: Attribute[Any], value: object) -> None:
@@ -105,7 +83,7 @@ def _error_types(given: ErrorTypes) -> tuple[type[BaseException], ...]:
 def _limits(given: Sequence[Limit] | Limit) -> tuple[Limit, ...]:
     if given == ():
         return ()
-    from .limiting import limits_option
+    from .limits import limits_option
 
     return limits_option(given)
 
@@ -149,15 +127,15 @@ class TaskOptions:
     """The exception types after which the task is not retried. They take precedence over `retry_on`."""
     max_crashes: int = field(default=3, validator=whole_number(0))
     """How often the process that runs the task may die before the task fails."""
-    timeout: float | None = field(default=None, converter=optional_seconds, validator=validators.optional(_duration))
+    timeout: float | None = field(default=None, converter=optional_seconds, validator=validators.optional(duration))
     """Soft limit: `TimeLimitExceeded` is raised inside the task."""
     hard_timeout: float | None = field(
-        default=None, converter=optional_seconds, validator=validators.optional(_duration)
+        default=None, converter=optional_seconds, validator=validators.optional(duration)
     )
     """Hard limit: the worker process is killed and replaced. By default `timeout` + 10 s, if there is a `timeout`."""
-    result_ttl: float = field(default=86_400.0, converter=in_seconds, validator=_duration)
+    result_ttl: float = field(default=86_400.0, converter=in_seconds, validator=duration)
     """How long the result can be read; a day by default."""
-    expires: float | None = field(default=None, converter=optional_seconds, validator=validators.optional(_duration))
+    expires: float | None = field(default=None, converter=optional_seconds, validator=validators.optional(duration))
     """How long after its call the task may still start. One that has not started then ends as CANCELLED."""
     priority: int = field(default=0, validator=_priority)
     """From -100 to 100: tasks of a higher priority class are started first. The classes are 50 and more, 1 to 49, 0,
@@ -196,7 +174,7 @@ class TaskOptions:
         """Raise `ConfigurationError` if the options do not fit the parameters of the task."""
         check_guard(self.guard, name, signature)
         if self.limits:
-            from .limiting import check_limits
+            from .limits import check_limits
 
             check_limits(self.limits, name, signature)
 
@@ -205,7 +183,7 @@ class TaskOptions:
         """When the task runs by itself; None if it does not."""
         if (self.cron, self.every, self.timezone, self.missed, self.overlap) == (None,) * 5:
             return None
-        from .scheduling import plan_of
+        from .schedules import plan_of
 
         return plan_of(self.cron, self.every, self.timezone, self.missed, self.overlap)
 
