@@ -1,4 +1,4 @@
-"""Another program deletes what is noted of tasks that wait, or the server evicts it: they go on."""
+"""Another program deletes what is noted of waiting tasks and of limits, or the server evicts it: they go on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,20 @@ import pytest
 
 from pyxqueue import AsyncResult, Concurrency, Task, TaskQueue, chain, current_task
 from pyxqueue.backends.redis import RedisBackend, unnoted
-from pyxqueue.model.message import Message, TaskStatus
+from pyxqueue.model.message import (
+    FLOW_VERSION,
+    Defer,
+    Delivery,
+    Done,
+    Message,
+    Record,
+    Settlement,
+    TaskStatus,
+    evolve,
+)
+from pyxqueue.model.rates import Pace
 from pyxqueue.testing import drain
+from pyxqueue.testing.contract.steps import tokens
 from tests.support.until import until
 
 Job = Task[..., Any]
@@ -118,6 +130,105 @@ def test_only_what_is_missing_is_noted_again(backend: RedisBackend, client: Any,
 
     assert client.zcard(key) == 100
     assert client.zscore(key, "n8") == 1e15
+
+
+GATE = "api/k"
+
+
+def gated(*ids: str) -> list[Message]:
+    return [Message(task_id, "job", gates=(GATE,), v=FLOW_VERSION) for task_id in ids]
+
+
+def done(held: Delivery) -> Settlement:
+    return Settlement(held.receipt, Done(), Record(held.message.id, TaskStatus.SUCCESS, b"null"))
+
+
+@pytest.mark.parametrize("is_trimmed", [False, True], ids=["stream", "messages"])
+def test_tokens_of_deleted_messages_come_back(
+    backend: RedisBackend, client: Any, stream_key: str, is_trimmed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that wait for them go on, and a warning says that something was lost."""
+    backend.limits().set("api", 2)
+    backend.enqueue(gated("a", "b", "c", "d"))
+    if is_trimmed:
+        client.xtrim(stream_key, maxlen=0, approximate=False)
+    else:
+        client.delete(stream_key)
+    backend.lease_ms()
+
+    backend.maintain(100)
+
+    assert tokens(backend.limits()) == {GATE: (2, 0)}
+    assert [one.message.id for one in backend.claim("w", 9, 0)] == ["c", "d"]
+    assert "had a wrong count of the tokens" in caplog.text
+
+
+def test_a_message_in_flight_keeps_its_token(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """Also one that was deleted, as long as a worker may be running it."""
+    backend.limits().set("api", 1)
+    backend.enqueue(gated("a", "b"))
+    (held,) = backend.claim("w", 1, 0)
+    client.xtrim(stream_key, maxlen=0, approximate=False)
+
+    backend.maintain(100)
+    assert tokens(backend.limits()) == {GATE: (1, 1)}
+    backend.settle([done(held)])
+    backend.maintain(100)
+
+    assert [one.message.id for one in backend.claim("w", 9, 0)] == ["b"]
+
+
+def test_tokens_that_are_right_stay(
+    backend: RedisBackend, caplog: pytest.LogCaptureFixture, client: Any, stream_key: str
+) -> None:
+    """In every stream of what is ready; and of many messages, which are not counted."""
+    backend.limits().set("api", 4)
+    priorities = [evolve(one, priority=60 - 30 * number) for number, one in enumerate(gated("a", "b", "c", "d", "e"))]
+    backend.enqueue(priorities)
+    backend.settle([Settlement(backend.claim("w", 1, 0)[0].receipt, Defer())])
+    backend.maintain(100)
+    assert tokens(backend.limits()) == {GATE: (4, 1)}
+    assert caplog.messages == []
+    assert client.xtrim(stream_key, maxlen=0, approximate=False) == 1
+    backend.enqueue([Message(f"n{number}", "job") for number in range(100)])
+    backend.maintain(100)
+    assert tokens(backend.limits()) == {GATE: (4, 1)}
+
+
+def test_tokens_are_counted_again_if_their_number_was_lost(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """So that no more run at once than the limit says."""
+    backend.limits().set("api", 1)
+    backend.enqueue(gated("a", "b", "c"))
+    (held,) = backend.claim("w", 1, 0)
+    client.hdel(f"{{{stream_key}}}:cg:gates", f"used:{GATE}")
+
+    backend.maintain(100)
+
+    assert tokens(backend.limits()) == {GATE: (1, 2)}
+    assert backend.claim("w", 9, 0) == []
+    backend.settle([done(held)])
+    assert [one.message.id for one in backend.claim("w", 9, 0)] == ["b"]
+
+
+def test_it_is_not_noted_which_gates_have_room(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """They are found, however many they are, and when their rates have room."""
+    backend.limits().set_rate("api", Pace(1, 1_000, 1))
+    gates = [(f"rate:api/{number}",) for number in range(300)]
+    backend.enqueue([Message(f"t{n}", "job", gates=gates[n // 2], v=FLOW_VERSION) for n in range(600)])
+    assert backend.depth().blocked == 300
+    client.delete(f"{{{stream_key}}}:cg:turns")
+
+    until(lambda: backend.maintain(256) >= -1 and backend.depth().blocked == 0, "all are ready")
+
+
+def test_it_is_not_noted_that_a_limit_has_room(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    backend.limits().set("api", 0)
+    backend.enqueue(gated("a", "b", "c"))
+    client.hset(f"{{{stream_key}}}:cg:gates", "limit:api", 2)  # as if the note were lost that setting it has made
+
+    backend.maintain(100)
+
+    assert tokens(backend.limits()) == {GATE: (2, 1)}
 
 
 def ended(queue: TaskQueue, handles: list[AsyncResult[Any]]) -> bool:

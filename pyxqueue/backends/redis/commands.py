@@ -617,14 +617,17 @@ class Unnoted(Struct, frozen=True):
 
     next: str
     """Where to go on; empty at the end."""
+    has_lines: bool
+    """Whether some wait in lines."""
     found: Sequence[tuple[str, str]]
     """Their ids and entries."""
 
 
 def unnoted(keys: GroupKeys, start: str, count: int) -> Command[Unnoted]:
     def parse(reply: Any) -> Unnoted:
-        following, *texts = (text.decode() for text in reply)
-        return Unnoted(following, list(zip(texts[::2], texts[1::2], strict=True)))
+        following, has_lines, *texts = reply
+        ids = (text.decode() for text in texts)
+        return Unnoted(following.decode(), bool(has_lines), list(zip(ids, ids, strict=True)))
 
     return Command("unnoted", keys.own, [start, count], parse)
 
@@ -635,6 +638,18 @@ def note_again(keys: GroupKeys, found: Sequence[tuple[str, str]]) -> Command[lis
     args = [keys.group, *chain.from_iterable(found)]
     tasks = keys.with_tasks([task_id for task_id, _ in found])
     return Command("note_again", tasks, args, lambda reply: [one.decode() for one in reply])
+
+
+def recount(keys: GroupKeys, cursor: bytes) -> Command[tuple[bytes, int]]:
+    """Returns where to go on in the lines, empty at the end, and of how many gates the tokens were counted wrong."""
+    keys = keys.whole
+    return Command(
+        "recount",
+        keys.own,
+        [keys.group, cursor],
+        lambda reply: (bytes(reply[0]), int(reply[1])),
+        lambda reply: _admission(keys)(reply[2:]),
+    )
 
 
 def classes(stream_keys: Sequence[str], group: str) -> Command[tuple[int, list[tuple[frozenset[int], bool]]]]:

@@ -2,7 +2,8 @@
 -- delayed set, the lines or the dependents, or the server has evicted them.
 -- KEYS the keys of the group
 -- ARGV where to go on ('-' at first), how many to look at
--- Returns where to go on ('' at the end, and where as many are noted as wait), then for each: its id, and its entry.
+-- Returns where to go on ('' at the end, and where as many are noted as wait), 1 if some wait in lines, then for each:
+-- its id, and its entry.
 local from, count = ARGV[1], tonumber(ARGV[2])
 
 local function are_some()
@@ -25,7 +26,7 @@ local function is_noted(id, fields)
     or call('HEXISTS', KEYS[DEPENDENTS], '+' .. id) == 1
 end
 
-local found = {''}
+local found = {'', call('EXISTS', KEYS[LINES])}
 local function look()
   if from == '-' and not are_some() then return end
   local rows = call('XRANGE', KEYS[PARKED], from, '+', 'COUNT', count)
