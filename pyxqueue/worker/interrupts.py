@@ -103,14 +103,21 @@ class SignalInterrupter:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def cancel(self, job: object, times: int = 1) -> None:
-        if job is not self._job or (self._asked[0] is job and self._asked[1] >= times):
+        if job is not self._job or (self._asked[0] is job and self._told >= times):
             return  # it has not started, has ended, or was interrupted as often
         self._asked = (job, times)
-        signal.pthread_kill(self._main, signal.SIGALRM)
+        self._send()
 
     def check(self) -> tuple[()]:
-        """Return nothing: the kernel's timer enforces the limits."""
+        """Return nothing: the kernel's timer enforces the limits. Its signal is sent again if nothing came of it."""
+        if self._job is not None and self._options.timeout is not None and time.monotonic() >= self._deadline:
+            self._send()
         return ()
+
+    def _send(self) -> None:
+        """Send the signal. If it comes when Python has looked for signals and is about to wait, it interrupts nothing:
+        so it is sent until the job was interrupted."""
+        signal.pthread_kill(self._main, signal.SIGALRM)
 
 
 _LEAVE = SignalInterrupter.__exit__.__code__

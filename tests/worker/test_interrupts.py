@@ -50,6 +50,37 @@ def test_the_time_limit(interrupter: SignalInterrupter) -> None:
         signal.pause()
 
 
+def test_a_signal_of_which_nothing_came(interrupter: SignalInterrupter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is sent again, until the job was cancelled: it may have come just as Python began to wait."""
+    sent: list[object] = []
+    with interrupter.limit("mine", TaskOptions()):
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "pthread_kill", lambda *_: sent.append(1))
+            interrupter.cancel("mine")
+        with pytest.raises(CancelRequested):
+            interrupter.cancel("mine")
+        interrupter.cancel("mine")
+    assert sent == [1]
+
+
+def test_a_time_limit_whose_signal_came_to_nothing(
+    interrupter: SignalInterrupter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The monitor sends it again, once the time is up and no longer than until the job was interrupted."""
+    monkeypatch.setattr(signal, "setitimer", lambda *_: None)
+    interrupted = 0
+    with interrupter.limit("early", TaskOptions(timeout=60)):
+        interrupter.check()
+    with interrupter.limit("late", TaskOptions(timeout=0.001)):
+        for _ in range(3):
+            try:
+                interrupter.check()
+            except TimeLimitExceeded:
+                interrupted += 1
+    interrupter.check()
+    assert interrupted == 1
+
+
 def test_a_signal_that_comes_when_the_job_has_ended(interrupter: SignalInterrupter) -> None:
     """It is not raised in what ends the job, so that the job does not count as running for ever."""
     frame = Mock(f_code=SignalInterrupter.__exit__.__code__)
