@@ -14,10 +14,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import wait
 from contextlib import suppress
 from typing import Any
 
+from ..waking import Bell
 from .batch_sizer import MAX_BATCH
 from .execution import end_fork
 from .executors import Broke
@@ -31,6 +31,42 @@ AsyncRun = Callable[[], Coroutine[Any, Any, None]]
 
 _FEW = 8
 """So many jobs are claimed ahead if they end fast, even with very few places."""
+
+
+class _Beside:
+    """A coroutine that runs on the loop, while a thread waits for it.
+
+    The thread may be interrupted anywhere. So it does not lock what the loop needs: the locks of a
+    `concurrent.futures.Future`, which are locked by code in Python, could stay locked for ever.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self._task: asyncio.Future[Any] | None = None
+        self._bell = Bell()
+
+    def start(self) -> None:
+        """Start it, on the loop."""
+        self._task = asyncio.ensure_future(self._coroutine)
+        self._task.add_done_callback(lambda _: self._bell.ring())
+
+    def cancel(self) -> None:
+        """Cancel it, on the loop."""
+        if self._task is None:
+            self._coroutine.close()
+        else:
+            self._task.cancel()
+
+    @property
+    def is_over(self) -> bool:
+        return self._task is not None and self._task.done()
+
+    def result(self) -> Any:
+        """Wait for it, in the thread, and return what it returns."""
+        while not self.is_over:
+            self._bell.wait(MOMENT)  # in steps: a thread that sleeps cannot be interrupted
+        assert self._task is not None
+        return self._task.result()
 
 
 class Loop:
@@ -78,13 +114,13 @@ class Loop:
         """Run a coroutine that a plain function has returned, on the loop. Called in the function's thread."""
         context = contextvars.copy_context()
         context.run(set_owner, job)
-        future = context.run(asyncio.run_coroutine_threadsafe, coroutine, self._loop)
+        beside = _Beside(coroutine)
         try:
-            while not wait([future], MOMENT).done:
-                pass  # in steps: a thread that sleeps cannot be interrupted
-            return future.result()
+            self._loop.call_soon_threadsafe(beside.start, context=context)
+            return beside.result()
         finally:
-            future.cancel()
+            if not beside.is_over:
+                self._loop.call_soon_threadsafe(beside.cancel)
 
     def wait_idle(self, timeout: float | None = None) -> bool:
         return self._places.wait_idle(timeout)

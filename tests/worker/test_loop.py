@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pyxqueue.inflight import STUCK, InFlightTable
-from pyxqueue.model.message import Message, Settlement
+from pyxqueue.model.message import Delivery, Message, Settlement
 from pyxqueue.model.transitions import Counts, counts_of
 from pyxqueue.printable import Lines
 from pyxqueue.supervisor.duties.stuck import StuckReturner
@@ -27,11 +27,13 @@ from pyxqueue.worker.batch_sizer import MAX_BATCH
 from pyxqueue.worker.dispatching import LOOK, LookAhead
 from pyxqueue.worker.events import Throttle
 from pyxqueue.worker.executors import Threads
+from pyxqueue.worker.jobs import Job
 from pyxqueue.worker.loop import Loop
 from pyxqueue.worker.loop_interrupts import Run, Stall
 from pyxqueue.worker.options import WorkerOptions
 from pyxqueue.worker.places import Ahead
 from pyxqueue.worker.worker import Worker
+from tests.support.interrupting import places
 from tests.support.until import until
 
 from .harness import Bench, closed_error
@@ -296,6 +298,27 @@ def test_a_decorated_coroutine_function_runs_on_the_loop(bench: Bench) -> None:
     assert threads[1] == loop._thread.ident != threads[0]
     records = bench.broker.wait(["first", "second"], 0)
     assert [record and record.value for record in records] == [b'"first"', b'"second"']
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may interrupt a finalizer
+def test_a_plain_function_that_is_interrupted_while_its_coroutine_runs(bench: Bench) -> None:
+    """Wherever that is, the loop goes on: it needs no lock that the interrupted thread had."""
+    loop = Loop(20)
+
+    async def long() -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    job = Job(Delivery(Message("id", "job"), "receipt", 1), 0)
+
+    def run() -> None:
+        loop.run_coroutine(job, long())
+
+    with working(bench, loop):
+        for place in places(run):
+            goes_on = threading.Event()
+            loop._loop.call_soon_threadsafe(goes_on.set)
+            assert goes_on.wait(PATIENCE), place
 
 
 def test_a_job_that_waits_for_the_loop_has_not_started(bench: Bench) -> None:
