@@ -176,22 +176,8 @@ def parts_of(workers: Sequence[LocalWorkers], turns: Turns | None = None) -> Wor
     from ..supervisor.launch import QueueSource, WorkerParts
     from ..worker.turns import EQUAL
 
-    cores = [one.store.core for one in workers]
-    sources = [
-        QueueSource(
-            one.store.open,
-            core.registry,
-            core.codec,
-            core.observer,
-            name,
-            core.schedules,
-            core.plugins,
-            core.resources,
-            core.statistics,
-            core.failed,
-        )
-        for one, core, name in zip(workers, cores, _names([core.options for core in cores]), strict=True)
-    ]
+    names = _names([one.store.core.options for one in workers])
+    sources = [QueueSource(one.store.open, one.store.core, name) for one, name in zip(workers, names, strict=True)]
     return WorkerParts(sources, _reimport([one.home() for one in workers]), turns or EQUAL)
 
 

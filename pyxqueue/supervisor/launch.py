@@ -16,19 +16,16 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import BuiltinFunctionType
-from typing import TYPE_CHECKING
 
 from attrs import define, frozen
 
-from ..codec import Codec
+from ..core import QueueCore
 from ..errors import ConfigurationError
 from ..ids import new_id
 from ..inflight import InFlightTable
-from ..plugin import Plugins
 from ..protocols import Broker, schedules_of
-from ..registry import Registry, TaskSpec
-from ..resources import Resources
-from ..worker.events import Event, Observer, log
+from ..registry import TaskSpec
+from ..worker.events import Event, log
 from ..worker.executors import Executor, Inline, Threads
 from ..worker.logs import enable_logs
 from ..worker.loop import Loop
@@ -46,10 +43,6 @@ from .signs import SignsOfLife
 from .starters import Starter, fork_worker, spawn_worker
 from .supervisor import Supervisor
 
-if TYPE_CHECKING:
-    from ..model.failed import FailedLimits
-    from ..model.schedules import Schedule
-
 _CONCURRENCY = 100
 _THREADS = 8
 """The number of threads for plain functions beside an event loop."""
@@ -66,41 +59,48 @@ workers meanwhile, for the workers would import them again."""
 
 @frozen
 class QueueSource:
-    """What workers need of one queue. `connect` opens a store that belongs to the process that calls it."""
+    """A queue that workers are to serve, from which the parts for each process are made."""
 
     connect: Callable[[], Broker]
-    registry: Registry
-    codec: Codec
-    observer: Observer | None = None
+    """Opens a store that belongs to the process that calls it."""
+    core: QueueCore
     name: str = ""
     """The queue's name in the log."""
-    schedules: Callable[[], Sequence[Schedule]] = tuple
-    """Returns the schedules that the code declares."""
-    plugins: Plugins | None = None
-    resources: Sequence[Resources] = ()
-    """One, if the queue has resources by then."""
-    statistics: bool = False
-    """Whether to count what becomes of its tasks."""
-    failed: FailedLimits | None = None
-    """Which failed tasks are not kept; None if all are."""
+
+    @property
+    def tasks(self) -> Sequence[TaskSpec]:
+        return list(self.core.registry)
 
     def access(self) -> QueueAccess:
         """Return what a supervisor needs of the queue."""
-        observed, label = self.observer is not None, self.codec.queue
-        names = [task.name for task in self.registry]
-        about = self.connect, self.codec.sealed, self.name, self.duties, observed, label, names
-        return QueueAccess(*about, self._tally, self.failed)
-
-    def _tally(self, broker: Broker) -> Tally | None:
-        """Return what counts for the supervisor."""
-        return tally_of(broker, self.registry, f"supervisor-{os.getpid()}-{new_id()}", wanted=self.statistics)
+        return QueueAccess(
+            self.connect,
+            self.core.codec.sealed,
+            self.name,
+            self.duties,
+            is_observed=self.core.observer is not None,
+            label=self.core.codec.queue,
+            tasks=[task.name for task in self.tasks],
+            tally=lambda broker: self._tally(broker, f"supervisor-{os.getpid()}-{new_id()}"),
+            failed=self.core.failed,
+        )
 
     def parts(self, consumer: str) -> QueueParts:
-        """Return what a worker needs of the queue; it opens the store."""
-        broker = self.connect()
-        tally = tally_of(broker, self.registry, consumer, wanted=self.statistics)
-        about = broker, self.registry, self.codec, self.observer, self.name
-        return QueueParts(*about, self.plugins, self.resources, tally=tally)
+        """Return what a worker needs of the queue. It opens the store."""
+        core, broker = self.core, self.connect()
+        return QueueParts(
+            broker,
+            core.registry,
+            core.codec,
+            core.observer,
+            self.name,
+            core.plugins,
+            core.resources,
+            tally=self._tally(broker, consumer),
+        )
+
+    def _tally(self, broker: Broker, sender: str) -> Tally | None:
+        return tally_of(broker, self.core.registry, sender, wanted=self.core.statistics)
 
     def duties(self, broker: Broker, tell: Callable[[Event], None]) -> list[Duty]:
         """Return the duties for the schedules and the limits of the queue. Raises `ConfigurationError` if the code
@@ -112,10 +112,10 @@ class QueueSource:
         from .duties.schedules import SchedulesDuty  # noqa: PLC0415
 
         duties: list[Duty] = []
-        if (schedules := self.schedules()) or schedules_of(broker) is not None:
-            ticker = Ticker(store_of_schedules(broker), self.codec, observe=tell)
+        if (schedules := self.core.schedules()) or schedules_of(broker) is not None:
+            ticker = Ticker(store_of_schedules(broker), self.core.codec, observe=tell)
             duties.append(SchedulesDuty(ticker, schedules))
-        if keep := Declared.by((task.name, task.options.limits) for task in self.registry).keeper(broker):
+        if keep := Declared.by((task.name, task.options.limits) for task in self.tasks).keeper(broker):
             duties.append(LimitsDuty(keep))
         return duties
 
@@ -131,10 +131,15 @@ class WorkerParts:
     """In which turns they are claimed from."""
 
     def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
-        executor, loop = make_executors(options, [task for queue in self.queues for task in queue.registry])
+        executor, loop = make_executors(options, self.tasks)
         parts = [queue.parts(consumer) for queue in self.queues]
         about = options.wait_ms, loop, self.turns, options.grace, options.lifetime()
         return Worker(parts, executor, consumer, table, *about)
+
+    @property
+    def tasks(self) -> Sequence[TaskSpec]:
+        """The tasks of all queues."""
+        return [task for queue in self.queues for task in queue.tasks]
 
 
 def check_startable() -> None:
@@ -199,7 +204,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
             make_table=make_table,
             ready=lambda: _say_ready(parts, options, parent),
             log_writer=writer,
-            slots=slots_of(options, [task for queue in parts.queues for task in queue.registry]),
+            slots=slots_of(options, parts.tasks),
             signs=SignsOfLife(os.environ if parent is None else {}),  # else another process is watched
         ).run()
         log.info("all workers have stopped")
@@ -208,7 +213,7 @@ def run_workers(parts: WorkerParts, options: WorkerOptions, parent: int | None =
 def _say_ready(parts: WorkerParts, options: WorkerOptions, parent: int | None) -> None:
     """Write the first line of the log, and a byte to the program that started the workers."""
     for queue in parts.queues:
-        names = sorted(task.name for task in queue.registry)
+        names = sorted(task.name for task in queue.tasks)
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         told = f"{', '.join(names[:_NAMED])}{more}" or "none"
         of = f" of the queue {queue.name}" if len(parts.queues) > 1 else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
 
 import pytest
@@ -11,6 +10,7 @@ from attrs import define, evolve, field
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
 from pyxqueue.clock import FakeClock
 from pyxqueue.codec import Codec
+from pyxqueue.core import QueueCore
 from pyxqueue.errors import BrokerUnavailableError, ConfigurationError
 from pyxqueue.model.message import Message
 from pyxqueue.model.schedules import Schedule, upserted
@@ -140,11 +140,11 @@ class Plain:
 def test_a_store_that_does_not_keep_schedules() -> None:
     """It is refused if the code declares some; else there is no duty."""
     codec = Codec.of("tasks", [JSONSerializer()], None)
-    declared: Sequence[Schedule] = [EVERY]
-    assert QueueSource(Plain, Registry(), codec).duties(Plain(), lambda _: None) == []  # type: ignore[arg-type] # no backend
-    source = QueueSource(Plain, Registry(), codec, schedules=lambda: declared)  # type: ignore[arg-type]
+    core = QueueCore(StoreOptions(), codec, Registry())
+    declared = QueueCore(StoreOptions(), codec, Registry(), schedules=lambda: [EVERY])
+    assert QueueSource(Plain, core).duties(Plain(), lambda _: None) == []  # type: ignore[arg-type] # no backend
     with pytest.raises(ConfigurationError, match="this store does not keep schedules"):
-        source.duties(Plain(), lambda _: None)  # type: ignore[arg-type] # no backend
+        QueueSource(Plain, declared).duties(Plain(), lambda _: None)  # type: ignore[arg-type] # no backend
 
 
 def test_a_lost_reply_of_a_declaration(place: Place) -> None:
