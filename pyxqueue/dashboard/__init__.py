@@ -1,5 +1,4 @@
-"""The dashboard: pages about queues, and what can be done to them; an ASGI application. It needs the extra
-``dashboard``."""
+"""The dashboard: an ASGI application with pages that show queues and act on them. It needs the extra ``dashboard``."""
 
 from __future__ import annotations
 

@@ -76,16 +76,16 @@ HEADERS: Mapping[str, str] = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
-"""Of every answer."""
+"""The headers of every response."""
 USER = "pyxqueue.dashboard.user"
-"""Where the scope of a request has the name of a visitor who has logged in at the dashboard itself."""
+"""The key in the scope of a request that has the name of a visitor who has logged in at the dashboard itself."""
 _OPEN = ("/livez", "/readyz")
-"""What needs no password."""
+"""The paths that need no password."""
 _PORT = re.compile(r":\d{1,5}\Z")
 
 
 def rights_of(given: object) -> Rights:
-    """Return rights, checked. Raises `ConfigurationError`."""
+    """Check what was given as rights, and return it as a set of actions. Raises `ConfigurationError`."""
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise ConfigurationError(
             f"access={quoted(given)} must be Access.ALL, Access.READ, Access.NONE, a set of actions such as "
@@ -122,8 +122,8 @@ class Gate:
 def cross_site(request: HTTPConnection) -> str:
     """Return why a request that changes something may come from another site; empty if it cannot.
 
-    A browser says where a request comes from; a page of another site cannot say something else. A program says nothing
-    about it and has to send an ``Authorization: Bearer`` header, which no page can make a browser send here.
+    A browser sends the origin of a request, which a page of another site cannot forge. A program sends no origin; it
+    has to send an ``Authorization: Bearer`` header instead, which no page can make a browser send here.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is not None:
@@ -162,7 +162,8 @@ def host_of(text: str) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Return whether a host is an address, which nobody but its owner can make lead elsewhere."""
+    """Return whether a host is an IP address. Unlike a name, an address cannot be made to lead elsewhere (DNS
+    rebinding)."""
     try:
         ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
@@ -192,8 +193,8 @@ class Login:
         return cls(dict(pairs))
 
     def user(self, header: str) -> str | None:
-        """Return the name for an Authorization header; None if it is wrong. Each password is compared, in a time that
-        says nothing about them."""
+        """Return the name for an Authorization header; None if it is wrong. All passwords are compared, each in
+        constant time, so that the time tells nothing about them."""
         kind, _, given = header.partition(" ")
         name, password = None, given.strip()
         if kind.lower() == "basic":
@@ -217,7 +218,7 @@ class Failures:
     """How often each address failed to log in lately."""
 
     most: int = 20
-    """Failures of one address in a minute; then it has to wait."""
+    """How many failures one address may have in a minute before it has to wait."""
     clock: Callable[[], float] = time.monotonic
     _times: dict[str, list[float]] = field(factory=dict)
 

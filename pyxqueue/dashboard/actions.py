@@ -32,7 +32,7 @@ _SENTENCES = {
     "reset": ("The limit is reset: what the code says counts again", ""),
     "enqueued": ("Enqueued as a new task", ""),
 }
-"""What is said of an action on one thing that has, and that has not, changed something."""
+"""The sentences for an action on one thing, by whether it has changed something."""
 
 
 @frozen
@@ -89,9 +89,9 @@ class Done(Struct, frozen=True):
     left: bool = False
     """Whether there are more tasks that match."""
     targets: Sequence[str] = ()
-    """What it was done to, for the audit log: ids, or a filter."""
+    """What the action was applied to, for the audit log: ids, or a filter."""
     task: str = ""
-    """The id of the task that it has enqueued, to be shown next."""
+    """The id of the task that the action has enqueued, to be shown next."""
 
     @property
     def text(self) -> str:
@@ -197,8 +197,8 @@ def _purge(queue: TaskQueue, form: Form) -> Done:
 
 
 def _part(form: Form) -> dict[str, str]:
-    """Return the part of a queue that is to be paused. Raises `ConfigurationError` for a name that was left empty: it
-    does not mean the whole queue."""
+    """Return the part of a queue that is to be paused. Raises `ConfigurationError` for an empty name, which must not
+    mean the whole queue."""
     for name in ("task", "limit"):
         if name in form.fields:
             form.needed(name)
@@ -229,7 +229,7 @@ def _limit(queue: TaskQueue, form: Form) -> Done:
 
 
 def _given(form: Form, name: str) -> int:
-    """Return a number that must be there: an empty field does not mean that there is no limit."""
+    """Return a number. Raises `ConfigurationError` for an empty field, which must not mean that there is no limit."""
     if (value := form.whole(name)) is None:
         raise ConfigurationError(f"give a number as {name}, or reset=1 to let what the code says count again")
     return value

@@ -31,14 +31,14 @@ class Dashboard:
 
     Parameters:
 
-    * `queues`: a `TaskQueue`, several, or a function that returns them; it is asked at most once a minute.
+    * `queues`: a `TaskQueue`, several, or a function that returns them, which is called at most once a minute.
     * `access`: what visitors may do: `Access.ALL`, `Access.READ`, `Access.NONE`, a set of actions such as
       ``{"retry", "pause"}``, or a function of the request that returns one of these. There is no default: the pages
       show arguments and tracebacks.
-    * `redact`: a function of the name of a task and its arguments by parameter that returns those to show. What has the
-      name of a secret, such as ``password``, is hidden in any case.
+    * `redact`: a function of the name of a task and its arguments by parameter that returns those to show. Values with
+      the name of a secret, such as ``password``, are hidden in any case.
     * `title`, and `badge`: a word beside it, such as ``production``.
-    * `refresh`: how often numbers on open pages are renewed, in seconds (1 to 60).
+    * `refresh`: how often numbers on open pages are updated, in seconds (1 to 60).
     * `base_links`: links of the application to show on each page: pairs of a label and a URL.
     """
 
@@ -94,11 +94,11 @@ class Dashboard:
         return Wsgi(self)
 
     async def aclose(self) -> None:
-        """End the streams of open pages, and the threads. It may be left out: a process can end without it."""
+        """End the streams of open pages, and the threads. A process can also end without calling it."""
         self.close()
 
     def close(self) -> None:
-        """`aclose` for the thread of the event loop, in a function that is not ``async``."""
+        """`aclose`, to be called from a plain function in the thread of the event loop."""
         self._services.close()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

@@ -37,7 +37,7 @@ class Node(Struct, frozen=True):
 
 
 def bars(columns: Sequence[Bar], width: int = 240, height: int = 40, label: str = "") -> Markup:
-    """Return columns, of which the bad part stands at the bottom."""
+    """Return a bar chart. The bad part of each bar is at the bottom."""
     most = max((one.good + one.bad for one in columns), default=0) or 1
     step = width / max(1, len(columns))
     parts = []
@@ -56,7 +56,7 @@ def bars(columns: Sequence[Bar], width: int = 240, height: int = 40, label: str 
 
 
 def spans(parts: Sequence[tuple[str, float, float, str]], width: int = 640) -> Markup:
-    """Return bars on one line of time: for each its class, its begin and its end from 0 to 1, and its title."""
+    """Return bars on one time line. Each has a class, a beginning and an end from 0 to 1, and a title."""
     shapes = ['<rect class="base" x="0" y="9" width="100%" height="2"/>']
     for kind, begin, end, title in parts:
         x, wide = width * begin, max(3.0, width * (end - begin))

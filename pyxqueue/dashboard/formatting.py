@@ -58,7 +58,7 @@ def size(value: int | None) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """Return a part of a whole in percent; a dash for a part of nothing."""
+    """Return a part of a whole in percent; a dash if the whole is 0."""
     if not whole:
         return NONE
     percent = 100 * part / whole
@@ -83,7 +83,7 @@ def middle(text: str, most: int = 40) -> str:
 
 
 def without(text: str, kind: str) -> str:
-    """Return the text of an error without its type at the beginning, which stands beside it."""
+    """Return the text of an error without the type at its beginning, which is shown beside it."""
     return text.removeprefix(f"{kind}: ")
 
 

@@ -62,7 +62,7 @@ _AUDITED = 100
 
 
 class RefusedError(Exception):
-    """A request that is not answered with what it asked for."""
+    """A request that is refused or cannot be answered."""
 
     def __init__(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(text)
@@ -120,7 +120,7 @@ class Entry(Struct, frozen=True):
     """How a route is answered."""
 
     needs: Action | None
-    """None: it tells nothing about the queues, and anybody may have it."""
+    """The right that the route needs; None if anybody may use it, because it shows nothing about the queues."""
     handler: Handler
     method: str = "GET"
 
@@ -145,7 +145,7 @@ async def answer(services: Services, route: str, request: Request) -> Response:
 
 
 def refusal(error: Exception) -> RefusedError:
-    """Return how a request is answered that raised an error."""
+    """Return the response to a request that raised an error."""
     soon = {"retry-after": "5"}
     match error:
         case RefusedError():
@@ -469,7 +469,7 @@ def _json_fields(given: object) -> list[tuple[str, str]]:
 
 
 async def _perform(visit: Visit) -> tuple[Form, Done]:
-    """Do what the path says, if the visitor may, and note it in the log."""
+    """Do the action in the path if the visitor has the right, and log it."""
     name = visit.part("action")
     if name not in ACTIONS:
         raise RefusedError(404, "There is no such action.")
@@ -608,7 +608,7 @@ async def readyz(visit: Visit) -> Response:
 
 
 async def metrics(visit: Visit) -> Response:
-    """Answer with what Prometheus reads, if its package is there."""
+    """Answer with metrics for Prometheus, if its package is installed."""
     try:
         from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - it may be missing
 
@@ -664,4 +664,4 @@ ENTRIES: Mapping[str, Entry] = {
     "api_task": Entry(_READ, api_task),
     "missing": Entry(None, missing),
 }
-"""By name of the route."""
+"""The entries, by the name of their route."""

@@ -27,7 +27,7 @@ _QUIET = 15.0
 
 @define(eq=False)
 class Hub:
-    """Looks every `every` seconds while somebody listens, and tells all listeners what has changed."""
+    """Looks at the queues every `every` seconds while somebody listens, and sends all listeners what has changed."""
 
     look: Callable[[], Awaitable[Texts]]
     every: float
@@ -41,8 +41,8 @@ class Hub:
     _closed: bool = field(default=False, init=False)
 
     async def changes(self) -> AsyncGenerator[Texts]:
-        """Yield what has changed since the last time, at first everything; nothing when it is time for a sign of life.
-        It ends after `life` seconds, or when the hub is closed."""
+        """Yield the texts that have changed since the last time, at first all of them; an empty mapping when it is time
+        for a sign of life. It ends after `life` seconds, or when the hub is closed."""
         self._begin()
         seen: Texts = {}
         until = asyncio.get_running_loop().time() + self.life
@@ -111,4 +111,4 @@ def sse(event: str, data: object) -> bytes:
 
 
 COMMENT = b": \n\n"
-"""A sign of life."""
+"""A comment in the stream, sent as a sign of life."""

@@ -36,10 +36,10 @@ from .values import (
 _BAD = ("failure",)
 _ENDED = ("success", "failure", "cancelled", "expired")
 _LONG_MS = 60_000
-"""For how long a task may wait while every worker is busy."""
+"""How long a task may wait while every worker is busy before that is shown as a problem."""
 _SILENT, _DEADLY = 3, 3
 _TURNS = 20
-"""How many pages one can go back one by one."""
+"""How many pages a visitor can go back one by one."""
 _RECENT = 5
 """The minutes from which the rate is made."""
 PLACES: Mapping[Place, str] = {
@@ -220,7 +220,7 @@ def error(site: Site, view: ErrorView) -> Page:  # noqa: ARG001 - as all pages a
 
 
 def live_overview(view: Overview) -> Mapping[str, str]:
-    """Return what open pages show of the groups, by key."""
+    """Return the texts about the groups that open pages show, by key."""
     found = {"verdict": verdict(view.groups)}
     for row in view.groups:
         if row.depth is not None:
@@ -230,7 +230,7 @@ def live_overview(view: Overview) -> Mapping[str, str]:
 
 
 def live_task(view: TaskView) -> Mapping[str, str]:
-    """Return what an open page shows of a task, by key."""
+    """Return the texts about a task that an open page shows, by key."""
     progress = view.row.progress
     percent = _percent(progress)
     return {
@@ -327,7 +327,8 @@ def _wrong(row: GroupRow, depth: Depth) -> Iterator[str]:
 
 
 def verdict(rows: Sequence[GroupRow]) -> str:
-    """Return how many groups need somebody, in words; that all is well only if no task has failed either."""
+    """Return a sentence that says how many groups need attention. It says that all is well only if no task has failed
+    either."""
     alarms = sum(row.depth is None or bool(alarm(row, row.depth)) for row in rows)
     if alarms:
         return f"{number(alarms)} need{'s' if alarms == 1 else ''} attention"
@@ -346,7 +347,7 @@ def _turn(site: Site, view: TaskList, after: str, was: Sequence[str]) -> str:
 
 
 def _older(site: Site, view: TaskList) -> str:
-    """Return the URL of the next page; empty on the last one. The store may say only there that it is the last."""
+    """Return the URL of the next page; empty on the last one, which may only be known there."""
     count = _count(view.row.depth, view.place)
     if not view.filters.after and not any(_filters(view.filters).values()) and count == len(view.rows):
         return ""
@@ -380,7 +381,7 @@ def _count(depth: Depth | None, place: Place) -> int | None:
 
 
 def _sums(slices: Sequence[Slice]) -> tuple[int, int]:
-    """Return how many tasks ended, and how many of them badly."""
+    """Return how many tasks ended, and how many of them without success."""
     counts = [one.ended for each in slices for one in each.tasks]
     return (
         sum(ended.get(outcome, 0) for ended in counts for outcome in _ENDED),
@@ -389,7 +390,7 @@ def _sums(slices: Sequence[Slice]) -> tuple[int, int]:
 
 
 def _wide_chart(found: Statistics | None) -> Markup | None:
-    """Return a chart of what has ended; None if that is nothing, or not known."""
+    """Return a chart of the tasks that have ended; None if there are none, or that is not known."""
     if found is None or not _sums(found.slices)[0]:
         return None
     return charts.bars(_columns(found.slices), 960, 90, "tasks that ended, by time")
@@ -405,14 +406,14 @@ def _columns(slices: Sequence[Slice]) -> list[Bar]:
 
 
 def _by_time(slices: Sequence[Slice]) -> list[tuple[int, int, int]]:
-    """Return the numbers of a chart by time, the newest first: when, how many ended, and how many badly. Times in which
-    nothing ended are left out."""
+    """Return the numbers of a chart by time, the newest first: when, how many ended, and how many of them without
+    success. Times in which nothing ended are left out."""
     found = [(one.start_ms, *_sums([one])) for one in slices]
     return [one for one in reversed(found) if one[1]]
 
 
 class Measures(Struct, frozen=True):
-    """What the statistics say of the tasks of one name."""
+    """The statistics of the tasks of one name."""
 
     name: str
     ended: int

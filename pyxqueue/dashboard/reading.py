@@ -78,9 +78,10 @@ FAILURES = 1_024
 """How many failed tasks are looked at for their groups."""
 _SOME = 100
 _SCANNED, _SCANNED_TEXT = 768, 256
-"""How many tasks are looked at for a page of those that fit, and if a text is looked for."""
+"""How many tasks are examined for a page of a filtered list: without a search text, and with one."""
 _READ = 500_000
-"""About how many bytes are read for a page to know the secrets in arguments, which may be in texts of errors too."""
+"""About how many bytes of arguments are read for a page, to find the secrets that may also be in the texts of
+errors."""
 _EXAMPLE, _RECORD = 50_000, 10_000
 """The most bytes of the arguments of an example, and about how many its failure has."""
 _UNSEEN = "what it says is on the page of the task: the arguments are too large to look for secrets in it here"
@@ -115,8 +116,8 @@ class Reading:
         return lease
 
     def overview(self, queues: Sequence[TaskQueue], *, stores: bool = False) -> Overview:
-        """Return all groups in numbers, with `stores` also what keeps them. A queue that cannot be read is a row that
-        says why; raises `BrokerUnavailableError` if no store can be reached."""
+        """Return all groups in numbers and, with `stores`, the stores that keep them. The row of a queue that cannot be
+        read says why. Raises `BrokerUnavailableError` if no store can be reached."""
         rows: list[GroupRow] = []
         down: BrokerUnavailableError | None = None
         for queue in queues:
@@ -152,8 +153,9 @@ class Reading:
         return GroupView(wall_clock(), row, first, self._kinds(queue, kinds, infos), newest, missing)
 
     def tasks(self, queue: TaskQueue, place: Place, filters: Filters, *, raw: bool = True) -> TaskList:
-        """Return a page of the tasks of a place. Without `raw`, a text is only looked for in what the visitor can see,
-        here and not by the store: else one could guess a secret letter by letter, also by where a page ends."""
+        """Return a page of the tasks of a place. Without the right `raw`, a text is searched only in what the visitor
+        can see, here and not in the store: otherwise a visitor could guess a secret letter by letter, also from where a
+        page ends."""
         where, limit = where_of(filters), bounded(filters.limit, ROWS, MAX_ROWS)
         if hidden := bool(filters.text) and not raw:
             where, limit = msgspec.structs.replace(where, text=None), _SCANNED_TEXT
@@ -300,7 +302,7 @@ def info_of(queue: TaskQueue, task_id: str) -> TaskInfo:
 
 
 def tried(what: str, read: Callable[[], T]) -> tuple[T | None, Mapping[str, str]]:
-    """Return what `read` returns; or None, and why the store does not have it."""
+    """Return what `read` returns, and no faults; or None, and by the name `what` why it failed."""
     try:
         return read(), {}
     except BrokerUnavailableError:
@@ -378,7 +380,7 @@ def line(redactor: Redactor, text: str, limit: int = _LINE) -> str:
 
 
 def store_rows(queues: Sequence[TaskQueue]) -> list[StoreRow]:
-    """Return what the first stores say of themselves."""
+    """Return the facts that the first stores report about themselves."""
     found: dict[object, list[TaskQueue]] = {}
     for queue in queues:
         given = store_of(queue).given
@@ -466,7 +468,7 @@ def _worker(queue: TaskQueue, worker: WorkerInfo, infos: Mapping[str, TaskInfo],
 
 
 def _held_by(worker: WorkerInfo | None, row: TaskRow, info: TaskInfo) -> TaskRow:
-    """Return the row of a task in flight with where that is."""
+    """Return the row of a task in flight, with the worker that holds it."""
     if worker is None or not worker.host:
         return row
     where = f"{line(Redactor(), worker.host)}:{worker.pid}"
@@ -486,7 +488,7 @@ def name_of(info: TaskInfo) -> str:
 
 
 def place_of(info: TaskInfo) -> str:
-    """Return the place of a task, as far as what the store said of it tells."""
+    """Return the place of a task, as far as the facts from the store tell."""
     if info.status is TaskStatus.STARTED:
         return "in_flight"
     if info.status.ended:
@@ -562,7 +564,7 @@ def call_of(queue: TaskQueue, redactor: Redactor, info: TaskInfo, limit: int = M
 
 def _editable(redactor: Redactor, info: TaskInfo) -> Editable | None:
     """Return the arguments of a failed task for a form; None if they are not JSON, too large for it, or may have parts
-    that are not for everybody's eyes. The application may change in place what it hides, which cannot be seen here."""
+    that are secret. `redact` may change arguments in place, which cannot be noticed here."""
     message = info.readable
     if info.status is not TaskStatus.FAILURE or message is None or message.flow or redactor.hides:
         return None

@@ -19,7 +19,7 @@ from ..printable import class_of
 log = get_logger("pyxqueue.dashboard")
 
 HIDDEN = "•••"
-"""Stands for a secret."""
+"""The text that replaces a secret."""
 MAX_TEXT = 65_536
 """The longest text of one value, in characters."""
 _NAME = 200
@@ -47,7 +47,7 @@ _LOGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,20}://)[^\s/@\"']{1,200}@", 
 
 
 def is_secret(name: str) -> bool:
-    """Return whether what has this name is not for everybody's eyes: ``api_key``, ``userPassword``, ``Set-Cookie``."""
+    """Return whether a value of this name is a secret: ``api_key``, ``userPassword``, ``Set-Cookie``."""
     name = name[:200]
     if _ANYWHERE.search(name.replace("_", "").replace("-", "")):
         return True
@@ -71,7 +71,7 @@ class Redactor:
     _redact: Redact | None = None
     _secrets: set[str] = field(factory=set, init=False)
     hid: bool = field(default=False, init=False)
-    """Whether it has hidden or left out something of what it was given so far."""
+    """Whether it has hidden or left out a part of the values so far."""
 
     @property
     def hides(self) -> bool:
@@ -116,8 +116,8 @@ class Redactor:
         return Shown(name, text if length <= limit else f"{text[:limit]}…")
 
     def text(self, text: str, limit: int = MAX_TEXT) -> str:
-        """Return a text of any origin, such as that of an error, without logins, what follows the name of a secret, and
-        the secrets that were met."""
+        """Return a text of any origin, such as that of an error. Logins, values behind the name of a secret, and
+        secrets that were met before are removed."""
         known = text[: 2 * limit]  # cut behind what is shown, so that no half of a secret is left at its end
         for secret in sorted(self._secrets, key=len, reverse=True):
             known = known.replace(secret, HIDDEN)
@@ -127,7 +127,7 @@ class Redactor:
         return known if len(known) <= limit and len(text) <= limit else f"{known[:limit]}…"
 
     def _pieces(self, value: Any, depth: int) -> Iterator[str]:
-        """Yield the text of a value in pieces, so that nobody makes one that is too long."""
+        """Yield the text of a value in pieces, so that a text that is too long is never built."""
         if depth == 0:
             self.hid = True
             yield "…"
@@ -210,8 +210,8 @@ _AS_THEY_ARE = frozenset(("datetime", "date", "time", "decimal", "uuid"))
 
 
 def unpacked(serializer: str, data: bytes) -> Any:
-    """Return what is in bytes of JSON or MessagePack, with the tags as they stand there; raises `ValueError` for what
-    cannot be read, or is in another format."""
+    """Decode JSON or MessagePack, and leave the tags for other types as they are. Raises `ValueError` for bytes that
+    cannot be decoded, and for another format."""
     try:
         if serializer == "json":
             return msgspec.json.decode(data)
@@ -229,7 +229,7 @@ def _first(value: Any) -> str:
 
 
 def binary(data: bytes) -> str:
-    """Return bytes as their number and the first of them."""
+    """Return a text about bytes: how many there are, and the first of them."""
     head = data[:_HEX].hex(" ")
     return f"<{len(data):,} bytes: {head}{' …' if len(data) > _HEX else ''}>"
 

@@ -37,7 +37,7 @@ def assets() -> Mapping[str, Asset]:
 
 
 def environment() -> Environment:
-    """Return the templates: all that they show is escaped, and a name that is misspelt is an error."""
+    """Return the template environment. Everything that templates show is escaped, and an undefined name is an error."""
     made = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,

@@ -32,7 +32,7 @@ class Queues:
 
     _find: Callable[[], Iterable[TaskQueue]]
     changes: bool
-    """Whether they may be others later."""
+    """Whether the queues may change later."""
     _known: Mapping[tuple[str, str], TaskQueue] = field(factory=dict, init=False)
     _found_at: float = field(default=float("-inf"), init=False)
 
@@ -98,7 +98,7 @@ class Services:
         self.hub = Hub(self._look, self.refresh)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run what talks to a store, in a thread."""
+        """Run a function that uses a store, in a thread."""
         return await self.threads.run(work)
 
     def close(self) -> None:

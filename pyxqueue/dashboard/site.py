@@ -44,7 +44,7 @@ ROUTES: Mapping[str, str] = {
     "api_task": "/api/v1/queues/{queue}/{group}/tasks/{id}",
     "api_tasks": "/api/v1/queues/{queue}/{group}/{place}",
 }
-"""The paths of the routes by name. Of two that fit, the first one counts."""
+"""The paths of the routes by name. If two match, the first one is used."""
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _PLAIN = re.compile(r"[^A-Za-z0-9_.:@-]")
@@ -60,14 +60,14 @@ def encode(text: str) -> str:
 
 
 def decode(segment: str) -> str:
-    """Undo `encode`. A segment that it did not make comes back as it is, and names nothing."""
+    """Undo `encode`. A segment that it did not make is returned as it is."""
     if segment == "~":
         return ""
     return _ENCODED.sub(lambda found: bytes.fromhex(found[0].replace("~", "")).decode("utf-8", "replace"), segment)
 
 
 class Page(Struct, frozen=True):
-    """What is to be shown: the name of a template, and what it needs."""
+    """A page to be rendered: the name of a template, and its variables."""
 
     template: str
     context: Mapping[str, object]
@@ -104,7 +104,8 @@ class Site(Struct, frozen=True):
     """Returns the URL of a file in ``static/``, with its hash."""
 
     def url(self, route: str, /, **values: object) -> str:
-        """Return the URL of a route. What is not a part of its path becomes the query; None and "" are left out."""
+        """Return the URL of a route. Parameters that are not part of the path become the query; None and "" are left
+        out."""
         return link(self.root, route, **values)
 
 

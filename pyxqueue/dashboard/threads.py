@@ -21,7 +21,7 @@ class BusyError(Exception):
 
 @define(eq=False)
 class StoreThreads:
-    """At most `count` calls at a time. Another waits for at most `patience` seconds."""
+    """At most `count` calls at a time. Any further call waits for at most `patience` seconds."""
 
     count: int = 4
     patience: float = 1.0

@@ -29,14 +29,14 @@ class GroupRow(Struct, frozen=True):
     paused: bool = False
     paused_tasks: Sequence[str] = ()
     workers: int | None = None
-    """How many worker processes live; None if that was not asked."""
+    """How many worker processes are alive; None if that was not asked."""
     busy: int | None = None
     """How many of them hold a task."""
     statistics: Statistics | None = None
     """Of the last 60 minutes."""
     error: str = ""
     silent: Mapping[str, int] = {}
-    """Hosts of which nothing is heard, and how many tasks their workers hold."""
+    """Hosts that give no sign of life, with how many tasks their workers hold."""
 
 
 class StoreRow(Struct, frozen=True):
@@ -45,7 +45,7 @@ class StoreRow(Struct, frozen=True):
     queues: Sequence[str]
     """The queues in it."""
     facts: Mapping[str, str]
-    """What it says of itself, by name."""
+    """The facts that it reports about itself, by name."""
 
 
 class Overview(Struct, frozen=True):
@@ -109,7 +109,7 @@ class GroupView(Struct, frozen=True):
     workers: Sequence[WorkerRow]
     failures: Sequence[FailureRow]
     newest: int
-    """How many failed tasks, the newest ones, these failures are of; 0 if they are of all."""
+    """How many of the newest failed tasks were counted; 0 if all were."""
     missing: Mapping[str, str] = NOTHING
 
 
@@ -124,7 +124,7 @@ class Filters(Struct, frozen=True):
     after: str = ""
     limit: str = ""
     was: str = ""
-    """The cursors of the pages before, but of the first one; one a line."""
+    """The cursors of the pages before this one, except the first; one per line."""
 
 
 class TaskRow(Struct, frozen=True):
@@ -286,7 +286,7 @@ class SchedulesView(Struct, frozen=True):
 
 
 class FlowRow(Struct, frozen=True):
-    """A flow of which tasks wait for others."""
+    """A flow with tasks that wait for others."""
 
     id: str
     waiting: int
@@ -333,7 +333,7 @@ class LimitRow(Struct, frozen=True):
     code: str
     """What the code says."""
     set: str
-    """What was set here, and counts more; empty if nothing was."""
+    """What was set in the store, which counts more than the code; empty if nothing was."""
     used: int | None
     waiting: int | None
     paused: bool

@@ -14,8 +14,8 @@ Key = tuple[str, str, int]
 
 
 class Held(Generic[T]):
-    """A value for each run that has ended, until it is settled: only then is it known what the run came to. A task that
-    raised may be retried, and one that returned may have lost its lease."""
+    """A value for each run that has ended, until it is settled: only then is its outcome known. A task that raised may
+    be retried, and one that returned may have lost its lease."""
 
     def __init__(self) -> None:
         self._values: defaultdict[Key, deque[T]] = defaultdict(deque)

@@ -35,7 +35,8 @@ BATCH_HEADER = "trace-batch"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """The buckets of durations that the conventions ask for."""
 _SUPPRESS = ("suppress_instrumentation", getattr(contexts, "_SUPPRESS_INSTRUMENTATION_KEY", ""))
-"""What libraries that are instrumented look for. The first is the older name, which they all still know."""
+"""The context keys by which instrumented libraries make no spans. The first one is older, and all of them still know
+it."""
 _OUTCOMES = {
     Done: "success", Fail: "failure", Retry: "retry", Cancelled: "cancelled", Suspend: "suspended", Defer: "returned",
 }  # fmt: skip
@@ -143,8 +144,8 @@ class OpenTelemetry(Plugin):
             self._settled(event, ended)
 
     def _settled(self, event: TaskSettled, ended: _Ended) -> None:
-        """Make a span of the time from the end of a run until the store has answered: it waits there for others, with
-        which it is sent."""
+        """Make a span of the time from the end of a run until the store has answered: it includes the time in which the
+        settlement waited for others, to be sent together."""
         about = _attributes("settle", event.queue, event.task_name) | {
             "messaging.operation.type": "settle",
             "messaging.message.id": event.task_id,
@@ -178,7 +179,7 @@ class OpenTelemetry(Plugin):
                 flush(round(seconds * 1000))
 
     def _readable(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Return the headers that the propagator reads, without those that it would log as they are."""
+        """Return the headers for the propagator. Malformed ones are left out, because it would log them as they are."""
         found = {name: headers[name] for name in self._propagator.fields if name in headers}
         return {name: text for name, text in found.items() if text.isascii() and text.isprintable()}
 
@@ -227,7 +228,8 @@ def _exception(failure: Failure) -> Attributes:
 
 
 def _failure(event: TaskSettled) -> Failure | None:
-    """Return the failure of a run; None if it did not fail. A task that asks to run later has not, if it may."""
+    """Return the failure of a run; None if it did not fail. A task that asks to run later has not failed if it has a
+    retry left."""
     match event.outcome, event.verdict:
         case Raised(failure=failure), Retry() if failure.type == _RETRY_LATER:
             return None

@@ -194,5 +194,5 @@ def _names(queue: TaskQueue) -> list[str]:
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    """Return how many times were not longer than each bound."""
+    """Return how many durations were within each bound."""
     return list(zip([*map(str, BOUNDS), "+Inf"], accumulate(histogram.counts), strict=True))

@@ -52,10 +52,11 @@ class _Scopes(Struct, frozen=True):
 
 
 class Sentry(Plugin):
-    """Gives each run of a task a scope and a transaction of its own, and reports what a task finally fails with.
+    """Gives each run of a task a scope and a transaction of its own, and reports the exception with which a task
+    finally fails.
 
-    Call ``sentry_sdk.init`` yourself. `report_retries`: report also what is retried. `propagate`: continue the trace of
-    the caller in the first attempt of a task. Arguments are sent only if ``send_default_pii`` is set, or
+    Call ``sentry_sdk.init`` yourself. `report_retries`: also report exceptions that are retried. `propagate`: continue
+    the trace of the caller in the first attempt of a task. Arguments are sent only if ``send_default_pii`` is set, or
     ``data_collection`` with its ``queues``.
     """
 
@@ -92,7 +93,7 @@ class Sentry(Plugin):
         sentry_sdk.flush(timeout=seconds)
 
     def _without_our_line(self, event: SentryEvent, hint: Hint) -> SentryEvent | None:
-        """Drop the line that a worker logs about a failure of which this plugin decides whether it is reported."""
+        """Drop the line that a worker logs about a failure: this plugin decides whether the failure is reported."""
         record = hint.get("log_record")
         if record is None or record.name != log.name:
             return event
