@@ -227,8 +227,8 @@ class Ticker:
             self._skewed = not self._skewed
             if self._skewed:
                 log.error(
-                    "schedules do not tick here: the store's clock and that of this machine differ by %.1f h; set "
-                    "them right",
+                    "schedules do not tick here: the store's clock and that of this machine differ by %.1f h; "
+                    "synchronize them",
                     abs(skew) / 3_600_000,
                 )
             else:

@@ -1,4 +1,4 @@
-"""The options that say which tasks are wanted, and what is done to all that fit."""
+"""The options that filter tasks, and operations on all tasks that fit."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def place_option(places: Sequence[Place], help_text: str) -> Callable[[Decorated
 
 
 def ids_or_place(target: Target, words: Sequence[str], place: str | None) -> Sequence[str]:
-    """Return the ids among the arguments, of which there are none if there is a place. Raises `click.UsageError` for
-    both, and for neither."""
+    """Return the ids among the arguments; none if `place` is given. Raises `click.UsageError` if both or neither are
+    given."""
     if place is None:
         if where_given() is not None:
             raise click.UsageError("--place is missing: options such as --name choose from the tasks of one place")

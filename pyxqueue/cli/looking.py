@@ -52,7 +52,7 @@ class Look:
     module: str
     """How commands name the module of the queue; empty if they name the queue itself."""
     address: str
-    """What to write in a command so that it acts on this group, with a space before it."""
+    """The words that make a command act on this group, with a space before them."""
 
     @property
     def in_flight(self) -> int:
@@ -86,8 +86,8 @@ def look(target: Target, queue: TaskQueue, most: int, *, one_of_many: bool = Fal
 
 
 def address(target: Target, queue: TaskQueue, *, one_of_many: bool = False) -> str:
-    """Return what to write in a command so that it acts on this group, with a space before it: the module, or the
-    options as far as they are not in the environment."""
+    """Return the words that make a command act on this group, with a space before them: the module, or the options as
+    far as they are not in the environment."""
     if (app := target.find_app()) is not None:
         return f" {shlex.quote(str(app))}"
     words = ["--queue", queue.stream_key] if "queue" in target.given else []
@@ -166,9 +166,9 @@ def wrong(seen: Look) -> Iterator[str]:
     """Yield what is wrong with a group, in plain words, each with what to do about it."""
     info, depth = seen.info, seen.info.depth
     if not seen.workers:
-        yield f"nobody works here → pyxqueue worker {seen.module or 'MODULE'}"
+        yield f"no worker is running → pyxqueue worker {seen.module or 'MODULE'}"
     elif all(_is_draining(worker) for worker in seen.workers):
-        yield f"every worker is draining, nobody starts a task → pyxqueue worker {seen.module or 'MODULE'}"
+        yield f"every worker is draining, so no task starts → pyxqueue worker {seen.module or 'MODULE'}"
     elif depth is not None and depth.ready and seen.all_busy and not info.paused:
         yield f"{depth.ready:,} wait, every worker is busy, the oldest waits {age(depth.oldest_ms)}"
     for worker in seen.silent[:_KINDS]:

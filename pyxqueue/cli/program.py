@@ -23,7 +23,7 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "metrics": "Serve numbers for Prometheus",
         "health": "Exit with 0 if the store and the workers are there",
     },
-    "Look": {
+    "Inspect": {
         "info": "Show how much waits, what runs, what is wrong",
         "top": "Watch rates, slow tasks, and what runs",
         "tasks": "List tasks by state, place, name, age, text",
@@ -34,7 +34,7 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "groups": "List the consumer groups",
         "doctor": "Say what is wrong with the store and the setup",
     },
-    "Steer": {
+    "Control": {
         "pause": "Let no worker start a task",
         "resume": "End a pause",
         "limits": "Show or change how much may run at once",

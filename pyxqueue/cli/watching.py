@@ -18,9 +18,9 @@ from .output import age, cut, cut_front, progress_text_of, table
 from .target import Target
 
 _MINUTES = 10
-"""The time of which the slowest tasks are shown."""
+"""The minutes for which the slowest tasks are shown."""
 _RATE_SLICES = 2
-"""The minutes of which rates are: the one that is under way, and the one before."""
+"""The minutes for which rates are computed: the current one, and the one before."""
 _SLOWEST = 6
 _LONGEST = 10
 _DEADLY = 3
@@ -45,7 +45,7 @@ class Watched:
     """None if the store keeps none."""
     sample: Sample
     grows: float | None = None
-    """By how many tasks a second what has not ended has grown; None if that is not known yet."""
+    """By how many tasks a second the number of tasks that have not ended grows; None if that is not known yet."""
 
     @property
     def done_rate(self) -> float | None:
@@ -62,7 +62,7 @@ class Watched:
 
     @property
     def in_rate(self) -> float | None:
-        """How many tasks come a second: as many as end, and by how many the others grow."""
+        """How many tasks are enqueued a second: as many as end, plus the growth of the others."""
         done = self.done_rate
         return None if done is None or self.grows is None else max(0.0, done + self.grows)
 

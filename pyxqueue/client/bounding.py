@@ -30,7 +30,7 @@ Tries: TypeAlias = Generator[tuple[float, Sequence[Message]], TakenIn, list[Plac
 
 
 class Bound(Struct, frozen=True, eq=False):
-    """How long a queue may become, and what a call does that finds it full."""
+    """How long a queue may become, and how long a call waits if it is full."""
 
     store: QueueStore
     max_length: int

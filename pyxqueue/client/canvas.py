@@ -1,4 +1,4 @@
-"""Chain, group and chord: short for flows of these forms."""
+"""Chain, group and chord: shorthands for flows of these forms."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Step: TypeAlias = "TaskCall[Any] | Canvas"
 
 
 class Canvas:
-    """A flow that is not enqueued. Calling it enqueues it and returns its handle. It may be called several times, and
-    be a step of another one."""
+    """A flow that is not enqueued yet. Calling it enqueues it and returns its handle. It may be called several times,
+    and it can be a step of another canvas."""
 
     def __call__(self) -> FlowResult:
         flow = Flow(producer_of(first_call(self).task))
@@ -50,8 +50,8 @@ class Canvas:
 
 
 class chain(Canvas):  # noqa: N801 - the name that users know
-    """Calls one after the other: each gets the result of the one before as its first argument, or that of each task of
-    a group as a list."""
+    """Calls one after the other. Each gets the result of the one before as its first argument; after a group, it gets a
+    list of the results."""
 
     def __init__(self, *steps: Step) -> None:
         self._steps = checked("chain", steps)
@@ -72,7 +72,7 @@ class chain(Canvas):  # noqa: N801 - the name that users know
 
 
 class group(Canvas):  # noqa: N801 - as above
-    """Calls beside each other. The result is the list of their results."""
+    """Calls that do not wait for each other. The result is a list of their results."""
 
     def __init__(self, *steps: Step | Iterable[Step]) -> None:
         alone = steps[0] if len(steps) == 1 else None
@@ -134,7 +134,7 @@ def is_many(step: Step) -> bool:
 
 
 def checked(name: str, steps: Iterable[object]) -> list[Step]:
-    """Return the steps. Raises `ConfigurationError` if one of them is none, or there are none."""
+    """Return the steps. Raises `ConfigurationError` if there are none, or something else is among them."""
     listed = list(steps)
     for one in listed:
         if not isinstance(one, TaskCall | Canvas):

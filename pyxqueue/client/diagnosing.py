@@ -1,4 +1,4 @@
-"""Looks for what is wrong with a queue: each look is one function in `_LOOKS`, in the order in which they are told."""
+"""Finds what is wrong with a queue. Each check is one function in `_CHECKS`; their findings are shown in this order."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ class Diagnoses:
 
 
 class Situation(Struct, frozen=True):
-    """What a look may look at."""
+    """What a check can use."""
 
     backend: Backend
     depth: Depth
     live: Sequence[WorkerInfo]
     """The workers that give signs of life."""
     silent: Sequence[WorkerInfo]
-    """Those that give none, and hold tasks."""
+    """The workers that give no signs of life, and hold tasks."""
 
 
 def diagnose(backend: Backend) -> list[Finding]:
-    """Return what was found about the store, and then about the queue."""
+    """Return the findings about the store, then those about the queue."""
     found = list(backend.diagnose()) if isinstance(backend, Diagnosing) else []
     lease, workers = backend.lease_ms(), workers_in(backend)
     live = [one for one in workers if not one.is_silent(lease)]
     silent = [one for one in workers if one.is_silent(lease) and one.in_flight]
     situation = Situation(backend, backend.depth(), live, silent)
-    return [*found, *(finding for look in _LOOKS for finding in look(situation))]
+    return [*found, *(finding for check in _CHECKS for finding in check(situation))]
 
 
 def _workers(situation: Situation) -> Iterator[Finding]:
@@ -59,10 +59,10 @@ def _workers(situation: Situation) -> Iterator[Finding]:
     if live:
         yield Finding("ok", "workers", f"{counted(live, 'worker')} alive")
     elif depth.waiting or depth.in_flight:
-        text = f"nobody works here; waiting or in flight: {counted(depth.waiting + depth.in_flight, 'task')}"
+        text = f"no worker is running; waiting or in flight: {counted(depth.waiting + depth.in_flight, 'task')}"
         yield Finding("error", "workers", text, "start workers: `pyxqueue worker MODULE`")
     else:
-        yield Finding("warning", "workers", "nobody works here", "start workers: `pyxqueue worker MODULE`")
+        yield Finding("warning", "workers", "no worker is running", "start workers: `pyxqueue worker MODULE`")
     if situation.silent:
         held = sum(len(one.in_flight) for one in situation.silent)
         hosts = sorted({one.host or "an unknown host" for one in situation.silent})
@@ -93,4 +93,4 @@ def _failed(situation: Situation) -> Iterator[Finding]:
     )
 
 
-_LOOKS: Sequence[Callable[[Situation], Iterator[Finding]]] = (_workers, _paused, _failed)
+_CHECKS: Sequence[Callable[[Situation], Iterator[Finding]]] = (_workers, _paused, _failed)

@@ -1,4 +1,4 @@
-"""What a task waits for, in words. Each reason is one function in `_REASONS`, in the order in which they are told."""
+"""What a task waits for, in words. Each reason is one function in `_REASONS`; they are shown in this order."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Explanation(Struct, frozen=True):
 
 
 class Situation(Struct, frozen=True):
-    """What a reason may look at."""
+    """What a reason can use."""
 
     backend: Backend
     info: TaskInfo
@@ -48,7 +48,7 @@ class Situation(Struct, frozen=True):
     now: int
     """The time in ms, by the clock of this machine; in eager mode by that of the session."""
     scan: int = _SCAN_LIMIT
-    """How many tasks are looked at for the place in a line; 0 for none, and the place is not told."""
+    """How many tasks are looked at for the place in a line; 0 for none; the place is then left out."""
 
     @property
     def due(self) -> int:

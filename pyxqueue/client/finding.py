@@ -1,4 +1,4 @@
-"""Lists of the tasks of one place, and which tasks of it are wanted."""
+"""Lists and filters the tasks of one place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SEARCHED = 16 * 1024
 
 
 class Where(Struct, frozen=True, kw_only=True):
-    """Which tasks are wanted: those that fit each of its parts. Without parts: all."""
+    """A filter for tasks. A task fits if it fits each part that is given; without parts, all tasks fit."""
 
     name: str | None = None
     """The name of the task; ``*`` stands for any characters."""
@@ -54,7 +54,7 @@ class Where(Struct, frozen=True, kw_only=True):
 
     @property
     def peek(self) -> int:
-        """How many bytes of the arguments it looks at."""
+        """How many bytes of the arguments the filter needs."""
         return _SEARCHED if self.text else 0
 
     def test(self, now: int) -> Callable[[Listed], bool]:
@@ -172,7 +172,7 @@ class FailurePage(Struct, frozen=True):
     scanned: int
     """How many failed tasks were looked at, the newest ones."""
     complete: bool
-    """Whether these are all."""
+    """Whether that was all of them."""
 
 
 def task_name(one: Listed) -> str:

@@ -1,4 +1,4 @@
-"""The part of `TaskQueue` that begins flows."""
+"""The method of `TaskQueue` that begins a flow."""
 
 from __future__ import annotations
 

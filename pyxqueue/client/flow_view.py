@@ -33,9 +33,9 @@ class FlowView:
     tasks: Mapping[str, TaskInfo]
     """By id."""
     before: Mapping[str, Sequence[str]]
-    """By id, what each task waits for: the ids of tasks, or of many whose ids follow each other ``ID.*N``."""
+    """What each task waits for, by its id: ids of tasks, or ``ID.*N`` for many whose ids follow each other."""
     many: Mapping[str, Mapping[TaskStatus, int]]
-    """What stands for many, with the number of those in each state; of the first 10,000."""
+    """For each text that stands for many tasks, how many of the first 10,000 are in each state."""
     complete: bool
     """False if there are more tasks than were looked at."""
 
@@ -134,7 +134,8 @@ def flow_view(backend: Backend, given: str, most: int) -> FlowView:
 
 
 def _first_ids(given: str) -> list[str]:
-    """The ids of which one is known if a task or a flow has this id, and not all of its own were given."""
+    """Return ids of which the store knows one if a task has this id, or a flow whose tasks do not all have ids of their
+    own."""
     return [given, *_numbered(given, 32), *_numbered(group_prefix(given, 0), 32)]
 
 

@@ -47,7 +47,7 @@ class _Node:
     task: Task[..., Any]
     call: Call
     edges: Mapping[str, OnFailure]
-    """Its predecessors, each with what a failure of it means: by id, or by what stands for many."""
+    """What a failure of each predecessor means, by the id of a task, or by the text that stands for many."""
 
 
 def policy_of(given: str) -> OnFailure:
@@ -115,8 +115,8 @@ class Flow:
     ) -> AsyncResult[R]:
         """Add a call of a task, and return its handle, which works once the flow is enqueued.
 
-        The task starts when all those have ended whose handles are among its arguments, and those in `after`: handles,
-        or ids of tasks that are added to the same flow under an id of your own.
+        The task starts when all tasks have ended whose handles are among its arguments or in `after`. `after` may also
+        name tasks of this flow by an id of your own.
 
         `on_failure` says what happens if one of them does not succeed: ``"fail"``, this task fails without being run;
         ``"continue"``, it runs, and gets the error as the argument; ``"wait"``, it waits until the failed task was
@@ -141,8 +141,8 @@ class Flow:
         *,
         on_failure: Policy = "fail",
     ) -> AsyncResult[R]:
-        """Add any number of calls, and one of `body`, which starts when they have ended. Its first argument is their
-        results, in the order of the calls, which are read from the store while it iterates over them.
+        """Add any number of calls, and a call of `body` that starts when they have ended. The first argument of `body`
+        is their results, in the order of the calls. They are read from the store while `body` iterates over them.
 
         `on_failure` is that of `add`.
         """
@@ -207,7 +207,7 @@ class Flow:
         return result
 
     def _durability(self) -> str | None:
-        """That of the calls, which is that of the flow: it is enqueued as a whole."""
+        """Return the durability of the flow, which is enqueued as a whole: that of its calls, which must agree."""
         tasks = [node.task for node in self._nodes.values()]
         tasks += [one.task for group in self._groups.values() for one in group]
         words = {task.call_options.durability for task in tasks} - {None}
@@ -491,7 +491,8 @@ class FlowResult:
         return self.aget().__await__()
 
     def watch(self, timeout: Seconds | None = None) -> Iterator[Progress]:
-        """Iterate over the progress of the flow until all tasks have ended: how many have, of how many."""
+        """Iterate over the progress of the flow until all tasks have ended: how many of them have ended, and how many
+        there are."""
         total = len(self)
         yield Progress(0, total)
         for done, _ in enumerate(as_completed(list(self), timeout=timeout), 1):

@@ -22,10 +22,11 @@ class KeepsResources:
     @overload
     def resource(self, factory: Callable[[], T], /) -> Resource[T]: ...
     def resource(self, factory: Callable[[], Any], /) -> Resource[Any]:
-        """Return a `Resource` that this function opens: one in each process that calls it, at the first call.
+        """Return a `Resource` that this function opens, once in each process, at the first call there.
 
-        The function returns what it opens; or it yields it, and closes it below the ``yield``. That runs when the
-        worker process ends, after its tasks, or in another program with `close`; those that were opened last first.
+        The function returns what it opens, or yields it and closes it below the ``yield``. The code below the ``yield``
+        runs when the worker process ends, after its tasks; in any other program, at `close`. Resources that were opened
+        last are closed first.
         """
         from ..resources import Resource, Resources, check_factory  # noqa: PLC0415 - not every queue has some
 

@@ -172,7 +172,7 @@ class Home(Struct, frozen=True):
 
 
 def parts_of(workers: Sequence[LocalWorkers], turns: Turns | None = None) -> WorkerParts:
-    """Return the parts that workers of these queues are made of; `turns` None: equal ones."""
+    """Return the parts of workers that serve these queues. `turns`: by default equal ones."""
     from ..supervisor.launch import QueueSource, WorkerParts
     from ..worker.turns import EQUAL
 
@@ -182,7 +182,7 @@ def parts_of(workers: Sequence[LocalWorkers], turns: Turns | None = None) -> Wor
 
 
 def _names(queues: Sequence[StoreOptions]) -> list[str]:
-    """Return a name for each queue that no other one of them has, for the log."""
+    """Return a name for each queue for the log; no two of these queues have the same one."""
     names = [one.stream_key for one in queues]
     if len(set(names)) < len(names):
         names = [f"{one.stream_key} group {one.group}" for one in queues]

@@ -289,8 +289,8 @@ def _release_dead_workers(source: Source) -> None:
 
 
 def _movable(source: Source) -> list[str]:
-    """Return the ids of all tasks that can be moved, the oldest first. Those that wait in a line are the last: what is
-    ready has had its turn before them, whenever it came."""
+    """Return the ids of all tasks that can be moved, the oldest first. Tasks that wait in the line of a limit come
+    last: tasks that are ready are ahead of them, whenever they were enqueued."""
     ids: list[str] = []
     in_lines: list[str] = []
     cursor, more = "", True

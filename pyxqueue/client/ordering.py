@@ -85,7 +85,7 @@ def _means(target: str, one: Present, said: Announcement) -> bool:
 
 
 def _list(known: Sequence[tuple[Present, Announcement]]) -> str:
-    """Return the workers that there are, in words."""
+    """Return a text that lists the workers."""
     names = sorted(f"{said.host}:{worker.pid}" for _, said in known for worker in said.workers.values())
     more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
     shown = ", ".join(printable(name) for name in names[:_LISTED])

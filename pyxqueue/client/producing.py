@@ -47,7 +47,7 @@ class Producer(Struct, frozen=True, eq=False):
     fairness: Fairness | None = None
     """Whose share of the workers a call takes; None if the queue is not fair."""
     observer: Observer | None = None
-    """It is told of calls that met another task."""
+    """Called for each call that returned the handle of another task."""
     plugins: Plugins | None = None
     """They add headers to messages."""
     bound: Bound | None = None

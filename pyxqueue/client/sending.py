@@ -1,4 +1,4 @@
-"""The part of `TaskQueue` that sends events to tasks."""
+"""The methods of `TaskQueue` that send events to tasks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class SendsEvents:
     _producer: Producer
 
     def send_event(self, task: AsyncResult[Any] | TaskId, name: str, value: Any = None) -> EventStatus:
-        """Send an event to a task of this group, given by its handle or id, which gets the value with
-        `TaskContext.wait_event`. It is kept until the task ends, whether the task waits for it yet or not.
+        """Send an event to a task of this group, given by its handle or id. The task gets the value with
+        `TaskContext.wait_event`. The event is kept until the task ends, whether the task waits for it yet or not.
 
         The first event of a name counts. The `EventStatus` that is returned is false if the task has ended or is not
         known.

@@ -146,7 +146,7 @@ def store_options(stream_key: str | None, group: str, lease: Seconds | None, que
 
 
 def failed_limits(ttl: Seconds | None, most: int | None) -> FailedLimits | None:
-    """Return which failed tasks are not kept; None if all are. Raises `ConfigurationError` for a limit that is not
+    """Return which failed tasks are deleted; None if all are kept. Raises `ConfigurationError` for a limit that is not
     valid."""
     if ttl is None and most is None:
         return None

@@ -14,9 +14,9 @@ class Span(Struct, frozen=True):
     """A time in the life of a task."""
 
     what: str
-    """``delayed``, ``waited`` or ``ran``; ``waits`` or ``runs`` for one that goes on; ``before`` for a time of which
-    nothing more is known than that earlier attempts ran in it. Of an attempt that is not the last, the time before it
-    is ``waited``, with its delay."""
+    """``delayed``, ``waited`` or ``ran``; ``waits`` or ``runs`` for one that goes on; ``before`` for a time in which
+    earlier attempts ran, about which nothing more is known. Of an attempt that is not the last, the time before it is
+    ``waited``, with its delay."""
     start_ms: int
     end_ms: int
     attempt: int = 0
@@ -25,7 +25,7 @@ class Span(Struct, frozen=True):
     host: str = ""
     """The name of the worker's host; empty if it is not known."""
     error: str = ""
-    """With what the attempt ended; empty if it goes on or succeeded."""
+    """The error with which the attempt ended; empty if it goes on or succeeded."""
 
 
 def spans_of(info: TaskInfo, attempts: Sequence[Attempt], error: str, now: int) -> list[Span]:

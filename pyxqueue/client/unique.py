@@ -1,4 +1,4 @@
-"""Enqueueing calls that may join a task which is there already."""
+"""Enqueues calls that may return the handle of a task that is there already."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Stored(NamedTuple):
     created: bool
     """Whether the call has created it."""
     conflicted: bool = False
-    """Whether the call met a lock that another task holds."""
+    """Whether another task held the lock of the call."""
 
 
 Rounds: TypeAlias = Generator[list[Message], Sequence[Placed], list[Stored]]

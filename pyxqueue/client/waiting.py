@@ -31,12 +31,12 @@ from .reasons import end_of, known, status_text, unknown
 
 T = TypeVar("T")
 End: TypeAlias = Record | Exception
-"""The record of a task that has ended, or the error why there is none."""
+"""The record of a task that has ended, or an error that says why there is none."""
 
 PATIENCE = 30.0
-"""For how many seconds a wait continues while the store cannot be reached."""
+"""How many seconds a wait goes on while the store cannot be reached."""
 _ANSWERED = 20.0
-"""Seconds after which a request that then fails has had an answer meanwhile: without one, it fails within ten."""
+"""A request that fails only after so many seconds had a reply in between: without any reply, it fails within ten."""
 _OUTAGE_PAUSE = 0.5
 _SLICE = 1_000
 _SILENCE = 3_000
@@ -129,7 +129,7 @@ class Limit(Struct):
     hint: bool
     many: bool
     nested: bool = False
-    """Whether a task of a worker waits here without a limit: it does not wait."""
+    """Whether a running task would wait here without a limit, which is refused."""
     since: float | None = None
     """Since when the store cannot be reached."""
 
@@ -294,7 +294,7 @@ def look(reader: Reader, task_id: str) -> Steps[TaskInfo]:
 
 
 def cancel(reader: Reader, task_id: str, force: bool) -> Steps[Cancellation]:
-    """Cancel a task, and return what that achieved."""
+    """Cancel a task, and return what that has achieved."""
     (accepted,) = yield Ask(reader, lambda store: store.cancel([task_id], force))
     (info,) = (yield Ask(reader, lambda store: store.show([task_id]))) if accepted else (None,)
     return Cancellation.of(accepted, info)

@@ -6,15 +6,15 @@ from msgspec import Struct
 
 
 class FailedLimits(Struct, frozen=True):
-    """Which failed tasks are not kept."""
+    """The limits beyond which failed tasks are deleted."""
 
     ttl_ms: int | None = None
-    """Those that failed so many ms ago, or earlier; None for no limit."""
+    """Tasks are deleted that failed so many ms ago, or earlier; None for no limit."""
     keep: int | None = None
-    """Those beyond so many newest ones; None for no limit."""
+    """How many of the newest failed tasks are kept; None for no limit."""
 
     def drops(self, failed_ms: int, newer: int, now: int) -> bool:
-        """Return whether a task is not kept that failed at a time, with so many that are as new or newer."""
+        """Return whether a task that failed at `failed_ms` is deleted. `newer`: how many failed tasks are newer."""
         return self.is_old(failed_ms, now) or (self.keep is not None and newer >= self.keep)
 
     def is_old(self, failed_ms: int, now: int) -> bool:

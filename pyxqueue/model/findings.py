@@ -8,13 +8,13 @@ from msgspec import Struct
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     level: Literal["ok", "warning", "error"]
     """``"error"``: tasks are in danger, or none runs. ``"warning"``: they may be one day."""
     topic: str
-    """What was looked at, in a word or two."""
+    """What was checked, in a word or two."""
     text: str
-    """What is so."""
+    """What was found."""
     remedy: str = ""
     """What to do about it; empty if there is nothing to do."""

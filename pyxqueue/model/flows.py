@@ -29,7 +29,7 @@ _EDGE = re.compile(r"[fcw]:[A-Za-z0-9_.-]{1,64}")
 
 
 class OnFailure(enum.Enum):
-    """What becomes of the successor if the task does not end as a success."""
+    """What happens to the successor if the task does not succeed."""
 
     FAIL = "f"
     """It fails without being run."""
@@ -79,12 +79,13 @@ def is_child_of(message: Message, task_id: str, flow: str) -> bool:
 
 
 def many(prefix: str, count: int) -> str:
-    """Return what stands for ``prefix.0`` to ``prefix.(count-1)`` in `Message.after`."""
+    """Return the text that stands for ``prefix.0`` to ``prefix.(count-1)`` in `Message.after`."""
     return f"{prefix}.*{count}"
 
 
 def group_prefix(flow: str, number: int) -> str:
-    """Return what the ids of a group of a flow begin with that nothing waits for. Its first group has the number 0."""
+    """Return the beginning of the ids of a group that nothing waits for. The first such group of a flow has the number
+    0."""
     return f"{flow}.group{number}"
 
 
@@ -109,12 +110,12 @@ def _count(text: str) -> int:
 
 
 def unfinished(stored: int, wanted: int) -> str:
-    """Return what `Message.doomed` says of a successor of which not all predecessors were stored."""
+    """Return the text in `Message.doomed` of a successor whose predecessors were not all stored."""
     return f"{stored} of {wanted} predecessors"
 
 
 def is_unfinished(doomed: str) -> bool:
-    """Return whether that is what `unfinished` says."""
+    """Return whether a text was made by `unfinished`."""
     return " " in doomed
 
 

@@ -39,7 +39,7 @@ def gate_key(value: object) -> str:
 
 
 def _part(value: object) -> str:
-    """Return one of several values, so that a comma in it is not one between two."""
+    """Escape commas in one of several values, which are separated by commas."""
     return str(value).replace("\\", "\\\\").replace(",", "\\,")
 
 

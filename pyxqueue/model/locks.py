@@ -64,7 +64,7 @@ def lock_text(kind: LockKind, content: bytes) -> str:
 
 
 class LockTerms(Struct, frozen=True):
-    """How long a lock lasts that ends by time, and what a call does that finds it held."""
+    """How long a lock lasts if it ends by time, and what a call does if the lock is held."""
 
     window_ms: int = 0
     """How long a lock of the kind WINDOW lasts."""
@@ -74,7 +74,7 @@ class LockTerms(Struct, frozen=True):
     """True if a debounced task keeps its first message, and a further call only moves when it is due."""
 
     def due(self, first_ms: int, due_ms: int) -> int:
-        """Return when a debounced task is due whose first call was at `first_ms`, and that a call delays to
+        """Return when a debounced task is due, if its first call was at `first_ms` and a further call delays it to
         `due_ms`."""
         return min(due_ms, first_ms + self.max_wait_ms) if self.max_wait_ms else due_ms
 

@@ -17,13 +17,13 @@ from ..printable import printable
 MAX_LINES = 5
 """How many earlier runs a message keeps: the newest."""
 MAX_BYTES = 2_048
-"""The most bytes of all of them together, with the line breaks between them."""
+"""The most bytes of all lines together, with the line breaks between them."""
 MAX_TEXT = 200
-"""The most characters of the text of one."""
+"""The most characters of the text of one run."""
 _MAX_NAME = 100
 _MAX_HOST = 64
 LOST = "WorkerLost"
-"""The type of a run whose process died, or was not heard of any more."""
+"""The type of a run whose process died, or gave no sign of life any more."""
 STOPPED = "WorkerStopped"
 """The type of a run that was not to blame when its supervisor killed the process. It is not charged."""
 _SILENT = "no sign of life until its lease ended"
@@ -39,25 +39,26 @@ class Attempt(Struct, frozen=True, array_like=True):
     """The type of the exception; `WorkerLost` for a run whose process died, `WorkerStopped` for one that was cut off
     although it was not to blame."""
     text: str
-    """Its message, or what happened, in one line, cut after 200 characters."""
+    """The message of the exception, or what happened, in one line, cut after 200 characters."""
     when_ms: _Number
-    """When it ended (ms of the store's clock, as closely as its worker knew it); of one that was not heard of any more,
-    when the store gave up waiting."""
+    """When the run ended (ms of the store's clock, as closely as its worker knew it). For a run that gave no sign of
+    life any more, this is when its lease was over."""
     worker: str
     """The consumer that ran it."""
     host: str = ""
-    """The name of the host of that; empty if it is not known."""
+    """The name of that worker's host; empty if it is not known."""
     ran_ms: _Number = 0
-    """How long it ran; of one that was not heard of any more, how long it had been claimed. 0 if that is not known."""
+    """How long the run took. For a run that gave no sign of life any more, this is how long it had been claimed. 0 if
+    that is not known."""
 
 
 def line(attempt: Attempt) -> str:
-    """Return the line to keep of a run: the values of the `Attempt` as a JSON array. It has `MAX_BYTES` at most."""
+    """Return the line to keep about a run: the values of the `Attempt` as a JSON array, at most `MAX_BYTES` long."""
     return msgspec.json.encode(_bounded(attempt)).decode()
 
 
 def _bounded(attempt: Attempt) -> Attempt:
-    """Return it with printable texts of limited length."""
+    """Return the attempt with printable texts of limited length."""
     return Attempt(
         attempt.attempt,
         _cut(attempt.type, _MAX_NAME),
@@ -74,13 +75,13 @@ def _cut(text: str, most: int) -> str:
 
 
 def line_of_silent(attempt: int, held_ms: int, now_ms: int, worker: str, host: str) -> str:
-    """Return the line of a run that was not heard of any more. `held_ms`: for how long it had been claimed."""
+    """Return the line about a run that gave no sign of life any more. `held_ms`: for how long it had been claimed."""
     return line(Attempt(attempt, LOST, _SILENT, max(0, now_ms), worker, host, max(0, held_ms)))
 
 
 def appended(past: str, new: str) -> str:
-    """Return the lines with a new one, without the oldest of those that are too many (B14). An empty line, and one that
-    is longer than all may be, are left out."""
+    """Return the lines with a new one; if they are too many, the oldest are dropped (B14). An empty line is left out,
+    and so is one that is longer than all lines together may be."""
     new = new.replace("\n", " ")
     if not new or len(new.encode()) > MAX_BYTES:
         return past
@@ -91,8 +92,8 @@ def appended(past: str, new: str) -> str:
 
 
 def attempts_in(past: str) -> list[Attempt]:
-    """Return the runs in the lines, the oldest first, with printable texts. What is no such line is left out, and so
-    is what is too much."""
+    """Return the runs in the lines, the oldest first, with printable texts. Invalid lines are left out, and so are
+    surplus ones."""
     found = []
     for one in past[-MAX_BYTES:].split("\n")[-MAX_LINES:]:
         try:

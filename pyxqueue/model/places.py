@@ -23,12 +23,12 @@ class Place(enum.StrEnum):
 
 
 class Listed(Struct, frozen=True):
-    """A task in a list, of which large values are only the beginning."""
+    """A task in a list. Of large values, it has only the beginning."""
 
     info: TaskInfo
     """Its message and its record, with the first bytes of the arguments and of the result."""
     body_bytes: int
-    """How many bytes the arguments have; of a message that cannot be read, all its fields."""
+    """How many bytes the arguments have; for a message that cannot be read, all its fields together."""
     value_bytes: int
     """How many bytes the result has; 0 if there is none."""
 

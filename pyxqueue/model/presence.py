@@ -28,7 +28,7 @@ MAX_NAME = 100
 MAX_TEXT = 262_144
 """The most bytes of an announcement that are read."""
 MAX_SUPERVISORS = 1_000
-"""The most supervisors that a group knows; of more, those are forgotten that were not heard of for longest."""
+"""The most supervisors that a group knows. If there are more, those that have been silent for longest are forgotten."""
 REMEMBERED_MS = 86_400_000
 """For how long the last announcement of a supervisor that is gone is kept."""
 _MAX_VERSION = 50
@@ -72,7 +72,7 @@ class Run(Struct, frozen=True):
 
 
 class WorkerFacts(Struct, frozen=True):
-    """What a supervisor said of one of its worker processes."""
+    """Facts that a supervisor has announced about one of its worker processes."""
 
     host: str
     """The name of the host."""
@@ -91,13 +91,13 @@ class WorkerFacts(Struct, frozen=True):
     slots: int
     """How many tasks it runs at once."""
     rss: int | None
-    """The memory that it uses, in bytes; None if the system does not say it."""
+    """The memory that it uses, in bytes; None if that is not known."""
     draining: bool
     """Whether it claims no more, and exits when the running tasks have ended."""
     runs: Sequence[Run]
     """The tasks that it runs, the longest first, at most 20 of them."""
     seen_ms: int
-    """When this was said, by the store's clock."""
+    """When this was announced, by the store's clock."""
     lost: bool = False
     """Whether the supervisor has been silent for too long; these are the last facts about a worker that holds tasks."""
 
@@ -108,9 +108,9 @@ class Present(Struct, frozen=True):
     name: str
     text: str
     seen_ms: int
-    """When it did so last, by the store's clock."""
+    """When it last announced itself, by the store's clock."""
     fresh: bool
-    """Whether that holds still: it is not older than the supervisor has said."""
+    """Whether the announcement is still valid: the supervisor says for how long it is."""
 
 
 class Process(Struct, frozen=True):
@@ -125,7 +125,7 @@ class Process(Struct, frozen=True):
 
 
 class Announcement(Struct, frozen=True):
-    """What a supervisor says."""
+    """An announcement of a supervisor."""
 
     host: str
     pid: _Number
@@ -135,7 +135,7 @@ class Announcement(Struct, frozen=True):
     more_tasks: _Number
     draining: bool
     workers: Mapping[str, Process]
-    """By consumer name."""
+    """The worker processes, by consumer name."""
 
     def text(self) -> str:
         return msgspec.json.encode(self).decode()
@@ -149,7 +149,7 @@ class Announcement(Struct, frozen=True):
             return None
 
     def facts(self, name: str, seen_ms: int, *, lost: bool) -> WorkerFacts:
-        """Return what it says of a worker."""
+        """Return the facts about a worker."""
         worker = self.workers[name]
         runs = [Run(task_id, seen_ms - age) for task_id, age in worker.runs[:MAX_RUNS]]
         return WorkerFacts(
@@ -186,12 +186,14 @@ def some_names(names: Iterable[str]) -> tuple[list[str], int]:
 
 
 def facts_about(consumers: Collection[str], present: Iterable[Present]) -> dict[str, WorkerFacts]:
-    """Return what supervisors have said of these workers, by consumer name. Other announcements are not decoded."""
+    """Return the facts that supervisors have announced about these workers, by consumer name. Other announcements are
+    not decoded."""
     return facts_of(one for one in present if any(f'"{name}"' in one.text for name in consumers))
 
 
 def facts_of(present: Iterable[Present]) -> dict[str, WorkerFacts]:
-    """Return what supervisors have said of their workers, by consumer name. What was said last counts."""
+    """Return the facts that supervisors have announced about their workers, by consumer name. The latest announcement
+    counts."""
     facts: dict[str, WorkerFacts] = {}
     for one in sorted(present, key=lambda each: each.seen_ms):
         if (said := Announcement.read(one.text)) is not None:

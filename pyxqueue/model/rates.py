@@ -14,7 +14,7 @@ from .message import Message, Unreadable
 PREFIX = "rate:"
 """The names of limits do not have a colon, so a rate and another limit may have the same name."""
 MAX_SPAN_US = 1 << 50
-"""The longest time that a burst may be worth, about 35 years: all sums of times are exact in a double."""
+"""The longest time that a burst may cover, about 35 years, so that all sums of times are exact in a double."""
 
 
 def is_rate(gate: str) -> bool:
@@ -53,8 +53,8 @@ class Pace(Struct, frozen=True):
         return max(spent_us, now_us) + self.interval_us
 
     def bounded_us(self, spent_us: int, now_us: int) -> int:
-        """Return the number of a key without what this pace cannot have made of it: it was slower before, or the clock
-        was set back."""
+        """Return the number of a key, limited to what this pace can have reached: the pace may have been slower before,
+        or the clock may have been set back."""
         return min(spent_us, now_us + self.interval_us * self.burst)
 
     def __str__(self) -> str:

@@ -32,7 +32,7 @@ ORPHANED_AFTER_MS = 600_000
 KEPT_MS = 7 * 86_400_000
 """How long such a schedule is kept."""
 RETRY_MS = 60_000
-"""After how long a schedule is tried again whose tick cannot be computed."""
+"""How long after a tick that could not be computed the schedule is tried again."""
 LOOK_MS = 3_600_000
 """How often a paused schedule of the code is looked at: it may have been removed from the code."""
 RECHECK_MS = 1_000
@@ -48,7 +48,7 @@ Origin: TypeAlias = Literal["code", "runtime"]
 
 @frozen
 class MissedTicks:
-    """What happens to ticks over which no supervisor ran."""
+    """What happens to ticks at whose time no supervisor ran."""
 
     policy: MissedPolicy = "once"
     grace_ms: int = 0
@@ -88,14 +88,14 @@ class Schedule:
     id: str
     timing: Timing
     call: Message
-    """The call that each tick enqueues. Its id is that of the schedule, and its seal is one for schedules."""
+    """The call that each tick enqueues. Its id is that of the schedule, and its seal is valid for schedules only."""
     missed: MissedTicks = MissedTicks()
     overlap: Overlap = "skip"
     origin: Origin = "runtime"
     mark: str = ""
-    """A text that is another one after each change; empty before the first."""
+    """A text that is different after each change; empty before the first one."""
     declared_ms: int = 0
-    """When the process was started that declared the definition."""
+    """The start time of the process that declared the definition."""
     seen_ms: int = 0
     """When it was last declared."""
     cursor: int = 0
@@ -206,10 +206,9 @@ def _number(raw: bytes) -> int:
 
 
 def declared(old: Schedule | None, new: Schedule, now: int) -> Schedule | None:
-    """Return what a declaration by the code makes of a schedule; None if it changes nothing.
-
-    A definition is replaced only by that of a process that was started later: in a deploy, the old release goes on
-    declaring for a while. A schedule that was made at run time stays as it is.
+    """Return a schedule after its declaration by the code; None if that changes nothing. A definition is replaced only
+    by that of a process that was started later: during a deployment, the old release goes on declaring for a while. A
+    schedule that was made at run time stays as it is.
     """
     if old is None:
         return first(new, now)
@@ -226,7 +225,7 @@ def declared(old: Schedule | None, new: Schedule, now: int) -> Schedule | None:
 
 
 def upserted(old: Schedule | None, new: Schedule, now: int) -> Schedule:
-    """Return what `upsert` makes of a schedule."""
+    """Return a schedule after `upsert`."""
     if old is None:
         return first(new, now)
     if old.definition != new.definition or old.orphaned:
@@ -235,12 +234,12 @@ def upserted(old: Schedule | None, new: Schedule, now: int) -> Schedule:
 
 
 def first(new: Schedule, now: int) -> Schedule:
-    """Return a schedule that was not known. It does not tick for times before."""
+    """Return a schedule that is new to the store. It does not tick for times in the past."""
     return attrs.evolve(new, seen_ms=now, cursor=now, next_ms=new.timing.after(now))
 
 
 def replaced(old: Schedule, new: Schedule, now: int) -> Schedule:
-    """Return a schedule with another definition. No tick that was decided ticks again; if one was due and not decided
+    """Return the schedule with another definition. No tick that was decided ticks again; if one was due and not decided
     yet, the new definition takes over before it."""
     cursor = max(old.cursor, min(now, _undecided(old, now) - 1))
     changed = attrs.evolve(
@@ -261,7 +260,7 @@ def _undecided(old: Schedule, now: int) -> int:
 
 
 def _renewed(old: Schedule, new: Schedule, now: int) -> Schedule:
-    """Return a schedule that was declared by another process; its next tick is computed again."""
+    """Return the schedule after a declaration by another process; its next tick is computed again."""
     cursor = unwound(old, now)
     renewed = attrs.evolve(
         old, call=new.call, declared_ms=max(old.declared_ms, new.declared_ms), seen_ms=now, cursor=cursor
@@ -275,20 +274,20 @@ def unwound(schedule: Schedule, now: int) -> int:
 
 
 def paused(old: Schedule, now: int) -> Schedule:
-    """Return a schedule that does not tick."""
+    """Return the schedule, paused."""
     return old if old.paused else looked_at(attrs.evolve(old, paused=True), now)
 
 
 def looked_at(old: Schedule, now: int) -> Schedule:
-    """Return a paused schedule that was looked at. If the code does not declare it any more, it becomes an orphan and
-    is deleted as any other."""
+    """Return a paused schedule after it was looked at. If the code does not declare it any more, it becomes an orphan
+    and is deleted as any other."""
     if old.orphaned:
         return old
     return attrs.evolve(old, next_ms=now + LOOK_MS if old.origin == "code" else 0)
 
 
 def resumed(old: Schedule, now: int) -> Schedule:
-    """Return a schedule that ticks again. Ticks of the pause are not made up for."""
+    """Return the schedule, resumed. Ticks of the pause are not made up for."""
     if not old.paused:
         return old
     cursor = max(unwound(old, now), now)
@@ -302,12 +301,13 @@ def is_orphan(schedule: Schedule, now: int, working_since: int) -> bool:
 
 
 def orphaned(old: Schedule, now: int) -> Schedule:
-    """Return a schedule that nobody declares any more. It is looked at again when it is to be deleted."""
+    """Return the schedule as an orphan, which nobody declares any more. It is looked at again when it is to be
+    deleted."""
     return attrs.evolve(old, orphaned=True, next_ms=now + KEPT_MS)
 
 
 def failed(old: Schedule, now: int, reason: str) -> Schedule:
-    """Return a schedule whose tick could not be enqueued. It is tried again."""
+    """Return the schedule after a tick that could not be enqueued. It is tried again."""
     return attrs.evolve(old, errors=old.errors + 1, error=printable(reason, _LONGEST_ERROR), next_ms=now + RETRY_MS)
 
 
@@ -316,7 +316,7 @@ def failed(old: Schedule, now: int, reason: str) -> Schedule:
 
 @frozen
 class Decision:
-    """What becomes of a schedule at one tick."""
+    """The decision about one tick of a schedule."""
 
     tick: int
     runs: bool
@@ -345,7 +345,7 @@ def _grace(schedule: Schedule, tick: int) -> int:
 
 
 def tick_headers(schedule: Schedule, decision: Decision) -> dict[str, str]:
-    """Return the headers by which the task of a tick knows it."""
+    """Return the headers that tell a task its tick."""
     passed = schedule.passed + decision.before
     return {TICK_HEADER: str(decision.tick), **({MISSED_HEADER: str(passed)} if passed else {})}
 
@@ -359,7 +359,7 @@ def tick_text(tick: int) -> str:
 
 
 def ran(old: Schedule, decision: Decision) -> Schedule:
-    """Return a schedule whose tick is enqueued."""
+    """Return the schedule after a tick that was enqueued."""
     tick = decision.tick
     return attrs.evolve(
         old, cursor=tick, last_ms=tick, next_ms=old.timing.after(tick), task_id=tick_id(old.id, tick),
@@ -368,7 +368,7 @@ def ran(old: Schedule, decision: Decision) -> Schedule:
 
 
 def missed(old: Schedule, decision: Decision) -> Schedule:
-    """Return a schedule whose tick was missed."""
+    """Return the schedule after a tick that was missed."""
     number = decision.before + 1
     return attrs.evolve(
         old, cursor=decision.tick, next_ms=old.timing.after(decision.tick), missed_ticks=old.missed_ticks + number,
@@ -377,7 +377,7 @@ def missed(old: Schedule, decision: Decision) -> Schedule:
 
 
 def overlapped(old: Schedule, decision: Decision, now: int) -> Schedule:
-    """Return a schedule at whose tick the run before had not ended: the tick is skipped, or waits."""
+    """Return the schedule after a tick at which the run before had not ended: the tick is skipped, or waits."""
     if old.overlap == "queue":
         return attrs.evolve(old, next_ms=now + RECHECK_MS)
     return attrs.evolve(

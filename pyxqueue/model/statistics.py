@@ -44,14 +44,14 @@ COLUMNS = LOST + 1
 """Where things are in a row: the outcomes come first; `RUN` and `WAIT` are where their buckets begin."""
 
 MAX_NAMES = 300
-"""Tasks with a line of their own in a slot. Further ones are counted under `OTHER`."""
+"""How many tasks have a line of their own in a slot. Further ones are counted under `OTHER`."""
 MAX_NAME = 255
 """The most characters of the name of a task that is not counted under `OTHER`."""
 OTHER = "other"
 MAX_NUMBER = 2**53 - 1
-"""Numbers stay there."""
+"""The largest number; a sum does not grow beyond it."""
 MAX_SENDERS = 1_000
-"""The senders whose last batch a store knows."""
+"""How many senders a store remembers, each with its last batch."""
 
 MINUTE, TEN_MINUTES = 60_000, 600_000
 MINUTES, TENS = 480, 432
@@ -75,7 +75,7 @@ class Histogram(Struct, frozen=True):
     counts: Sequence[int] = (0,) * BUCKETS
     """One for each of `BOUNDS`, and one for longer times. Each time is counted once."""
     sum_ms: int = 0
-    """All times together."""
+    """The sum of all times."""
 
     @property
     def count(self) -> int:
@@ -96,13 +96,13 @@ class Histogram(Struct, frozen=True):
 
 
 class TaskCounts(Struct, frozen=True):
-    """What is counted of the tasks of one name."""
+    """The counts of the tasks of one name."""
 
     name: str
     ended: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
-    """By each of the `OUTCOMES`, how often."""
+    """How often each of the `OUTCOMES` occurred."""
     run: Histogram = Histogram()
-    """How long runs took, whatever came of them."""
+    """How long runs took, whatever their outcome."""
     wait: Histogram = Histogram()
     """How long tasks were ready before a run."""
     refused: int = 0
@@ -110,7 +110,7 @@ class TaskCounts(Struct, frozen=True):
     dropped: int = 0
     """Failed tasks that were deleted because they were too old, or too many."""
     lost: int = 0
-    """Tasks that a failover has lost, as far as the programs that had enqueued them have noticed it."""
+    """Tasks that a failover has lost, as far as the programs that had enqueued them have noticed."""
 
     @classmethod
     def of(cls, name: str, row: Sequence[int]) -> TaskCounts:
@@ -139,7 +139,7 @@ class TaskCounts(Struct, frozen=True):
 
 
 class Slice(Struct, frozen=True):
-    """What arrived at the store in one span of time."""
+    """The counts that arrived at the store in one span of time."""
 
     start_ms: int
     length_ms: int
@@ -153,9 +153,9 @@ class Statistics(Struct, frozen=True):
     now_ms: int
     """The time, by the store's clock."""
     slices: Sequence[Slice]
-    """All spans of the time that was asked for, the oldest first. The last one is under way."""
+    """All spans of the requested time, the oldest first. The last one is still under way."""
     totals: Sequence[TaskCounts]
-    """All that was ever counted in this group, by name."""
+    """The counts since the group exists, by name."""
     since_ms: int = 0
     """When counting began; 0 if nothing was counted yet."""
 

@@ -37,7 +37,7 @@ class Steps(Struct, frozen=True):
 
 
 class EventStatus(enum.Enum):
-    """What became of an event. It is true unless the event was refused."""
+    """What happened to an event. It is true unless the event was refused."""
 
     STORED = "stored"
     """It is the first of its name, and the one that the task gets."""

@@ -19,7 +19,7 @@ BY_AGE = 16
 
 
 class Turn(NamedTuple):
-    """What a handle remembers from claim to claim. A claim that takes nothing leaves it."""
+    """What a handle remembers between claims. A claim that takes nothing does not change it."""
 
     owed: frozenset[int] = frozenset()
     """The classes whose next delivery is a new message: their last one was one that came back."""
@@ -27,7 +27,7 @@ class Turn(NamedTuple):
     """How many deliveries there were since the last one that was chosen by age, or since the first."""
 
     def after(self, last: Mapping[int, bool], count: int = 1) -> Turn:
-        """Return what it is after so many deliveries more. `last`: by class, whether the last one had come back."""
+        """Return the turn after so many more deliveries. `last`: by class, whether the last one had come back."""
         came_back = frozenset(number for number in last if last[number])
         return Turn((self.owed - last.keys()) | came_back, (self.since + count) % BY_AGE)
 

@@ -43,8 +43,8 @@ class QueueAccess:
     """Signs the record of a task that was killed, where the queue has a seal."""
     name: str = ""
     duties: Callable[[Broker, Callable[[Event], None]], Sequence[Duty]] = lambda _broker, _tell: ()
-    """Makes the duties that the code of the queue asks for, its schedules and its limits, from its broker and what
-    tells the observer."""
+    """Makes the duties for the schedules and the limits in the code, from the broker and a function that passes events
+    to the observer."""
     is_observed: bool = False
     """Whether it has an observer."""
     label: str = ""
@@ -52,14 +52,14 @@ class QueueAccess:
     tasks: Sequence[str] = ()
     """The names of its tasks."""
     tally: Callable[[Broker], Tally | None] = lambda _broker: None
-    """Makes what counts tasks that expire or crash; None if nobody wants statistics."""
+    """Makes the tally that counts tasks that expire or crash; None if the queue has no statistics."""
     failed: FailedLimits | None = None
-    """Which failed tasks are not kept; None if all are."""
+    """Which failed tasks are deleted; None if all are kept."""
 
 
 @define(eq=False)
 class QueueCare:
-    """Takes care of a queue. Its store may be down; that is no concern of the other queues."""
+    """Takes care of one queue. If its store is down, the other queues are not affected."""
 
     access: QueueAccess
     kill: Callable[[InFlightTable, InFlight], None]
@@ -69,13 +69,13 @@ class QueueCare:
     several: bool = False
     """Whether there are other queues."""
     tell: Callable[[Event], None] = lambda _: None
-    """Has the observer of the queue told of an event, by one of the workers."""
+    """Has a worker pass an event to the observer of the queue."""
     presence: Presence | None = None
-    """What the supervisor says of itself, where it does."""
+    """Makes the announcements of the supervisor; None if it makes none."""
     obey: Callable[[Order], None] = lambda _: None
-    """Is given each order to the supervisor once."""
+    """Called once with each order to the supervisor."""
     quiet: Callable[[float, float], float] | None = field(default=None, init=False)
-    """Says for how long there is no maintenance to do, if the queue shares looks with others."""
+    """Returns for how long there is no maintenance to do, if the queue shares that question with others."""
     peers: Sequence[QueueCare] = field(default=(), init=False)
     """The other queues of the same store: if it cannot be reached for one, it cannot be for the others."""
     duties: DutyLoop | None = field(default=None, init=False)
@@ -159,7 +159,7 @@ class QueueCare:
         return DutyLoop(made, of=self._of(), rest=_REST if self.several else 0.0)
 
     def _warn(self, broker: Broker) -> None:
-        """Say what puts tasks in danger, if the store knows."""
+        """Log what puts tasks in danger, if the store knows of it."""
         if isinstance(broker, HasRisks):
             with suppress(BrokerError):
                 for risk in broker.risks():
@@ -186,8 +186,8 @@ class QueueCare:
             self.duties.wake(readable)
 
     def lost(self, child: Child, how: str, *, charged: bool) -> None:
-        """Have what a process had of this queue released. `how`: how it ended, or why it was killed; `charged`: whether
-        what it was running may be the cause."""
+        """Note that a process was lost, to release what it had of this queue. `how`: how it ended, or why it was
+        killed; `charged`: whether what it was running may be the cause."""
         if self._releaser is None:
             return
         overdue = child.overdue if child.overdue is not None and child.overdue.queue == self.number else None

@@ -43,11 +43,11 @@ class Child:
     cut_off: bool = False
     """Whether it was killed because the grace period was over."""
     slow: bool = False
-    """Whether the log says that it takes long to start."""
+    """Whether it was logged that it takes long to start."""
 
     @property
     def retired(self) -> str:
-        """Why the process has ended to be replaced by a new one; "" if that is not so."""
+        """Why the process ended in order to be replaced by a new one; empty if it ended for another reason."""
         return self.table.start.text() if self.table.start.done else ""
 
     def running(self) -> list[InFlight]:
@@ -139,7 +139,8 @@ class Children:
                 self.watchdog.add(child.pid)
 
     def _reap_orphans(self, helpers: set[int]) -> None:
-        """Reap what tasks have left behind: processes that this one adopted stay zombies until it waits for them."""
+        """Reap processes that tasks have left behind: those that this one adopted stay zombies until it waits for
+        them."""
         ours = helpers | {self.watchdog.pid, *(child.pid for child in self._children)}
         with suppress(ChildProcessError):
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in ours:

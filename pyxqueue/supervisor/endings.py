@@ -13,7 +13,7 @@ from ..worker.events import log
 from ..worker.worker import Worker
 
 _LAST = 5.0
-"""Seconds that a process which ends has for its resources and plugins together."""
+"""How many seconds the resources and plugins of a process have together when it ends."""
 _BEFORE_KILL = 2.0
 """Seconds before the end of the grace period at which plugins are stopped, although tasks run; less for a short one."""
 _LOOK_EVERY = 0.25

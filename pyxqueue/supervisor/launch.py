@@ -128,7 +128,7 @@ class WorkerParts:
     reimport: Sequence[str] | None = None
     """The command that runs ``pyxqueue`` on the modules of these queues in a new interpreter; None if one has none."""
     turns: Turns = EQUAL
-    """In which turns they are claimed from."""
+    """How workers take turns between the queues."""
 
     def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
         executor, loop = make_executors(options, self.tasks)

@@ -1,5 +1,5 @@
-"""The process that writes the supervisor's log. If what reads the log stalls, lines are lost, but no lease, time limit
-or signal.
+"""The process that writes the supervisor's log. If the reader of the log stalls, lines are lost, but no lease, time
+limit or signal.
 
 The supervisor must not wait for a log handler. A second thread cannot do that for it, because the supervisor forks. So
 another process has the handlers of the program.

@@ -1,4 +1,4 @@
-"""What a supervisor has found for the observers, which only workers can call: it runs no user code."""
+"""Passes events that a supervisor finds to its workers, which call the observers: a supervisor runs no user code."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class News:
     _waiting: deque[bytes] = field(factory=lambda: deque(maxlen=_MOST), init=False)
 
     def add(self, queue: int, event: Event) -> None:
-        """Have an observer of a queue, by its number, told of an event."""
+        """Keep an event for the observer of a queue, which is given by its number."""
         self._waiting.append(packed(queue, event))
 
     def hand_out(self, children: Sequence[Child]) -> None:
-        """Give what waits to processes that have started."""
+        """Pass waiting events to processes that have started."""
         for child in children:
             if not self._waiting:
                 return
@@ -34,5 +34,5 @@ class News:
                     self._waiting.popleft()
 
     def take_back(self, child: Child) -> None:
-        """Take what a process that has ended did not take."""
+        """Take back the events that a process has not read before it ended."""
         self._waiting.extendleft(reversed(child.table.mail.take().splitlines(keepends=True)))

@@ -1,4 +1,4 @@
-"""What a supervisor says of itself and its workers."""
+"""The announcements of a supervisor: facts about itself and its workers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .children import Child, Children
 
 @define(eq=False)
 class Presence:
-    """Knows what a supervisor has to say about its workers."""
+    """Makes the announcements of a supervisor."""
 
     children: Children
     slots: int = 1
     """How many tasks a worker runs at once."""
     draining: bool = False
     name: str = field(factory=lambda: f"supervisor-{os.getpid()}-{new_id()}", init=False)
-    """It is unique."""
+    """A unique name for the supervisor."""
     _host: str = field(factory=host_name, init=False)
 
     def text(self, queue: int, tasks: Sequence[str]) -> str:
-        """Return what to announce to a queue, of which the workers know these tasks."""
+        """Return the announcement for a queue. `tasks`: the names of the tasks that the workers can run."""
         now = time.monotonic()
         names, more = some_names(tasks)
         workers = {child.consumer: self._process(child, queue, now) for child in self.children.alive()}
@@ -46,7 +46,7 @@ class Presence:
 
 
 def _version() -> str:
-    """Return the version of pyxqueue, whose package is above this module and is not imported from here."""
+    """Return the version of pyxqueue. The package is loaded already; importing it here would go up a layer."""
     return str(sys.modules[__name__.partition(".")[0]].__version__)
 
 

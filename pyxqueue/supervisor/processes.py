@@ -18,7 +18,7 @@ from ..printable import complain
 from ..worker.events import log
 
 _LAST_WORDS = 2.0
-"""How many seconds a process that ends has to write what is buffered."""
+"""How many seconds an ending process has to write buffered output."""
 _GET_CHILD_SUBREAPER = 37
 
 

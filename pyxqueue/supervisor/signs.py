@@ -1,4 +1,4 @@
-"""Signs of life for what watches over the supervisor: a file that it touches, and the messages of systemd.
+"""Signs of life for whatever monitors the supervisor: a file that it touches, and messages to systemd.
 
 The supervisor runs no user code, so a busy task does not keep it from giving them; and they say nothing about the
 store, so an outage of the store does not restart every worker.
@@ -42,7 +42,7 @@ class SignsOfLife:
         self._touch()
 
     def give(self, *, ready: bool) -> None:
-        """Give those that are due. `ready`: whether all worker processes have started."""
+        """Give the signs that are due. `ready`: whether all worker processes have started."""
         now = self._monotonic()
         if ready and not self._ready:
             self._ready = True
@@ -94,15 +94,14 @@ class SignsOfLife:
 
 
 def _address(name: str) -> str:
-    """Return the address of systemd's socket; empty if it has none of the kinds that are known."""
+    """Return the address of systemd's socket; empty if there is none, or it is of an unknown kind."""
     if name.startswith("@"):  # in the abstract namespace
         return "\0" + name[1:]
     return name if name.startswith("/") else ""
 
 
 def _half(environ: Mapping[str, str]) -> float:
-    """Return half of the time in seconds after which systemd gives a silent process up; 0 if it does not watch this
-    one."""
+    """Return half of the seconds after which systemd ends a silent process; 0 if it does not watch this one."""
     text, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
     ours = not pid or pid == str(os.getpid())
     return int(text) / 2_000_000 if ours and text.isascii() and text.isdigit() and len(text) < 16 else 0.0

@@ -1,4 +1,4 @@
-"""Finds worker processes that ask the store in vain, although their supervisor reaches it."""
+"""Finds worker processes that get no replies from the store, although their supervisor does."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from attrs import define, field
 from .children import Child
 
 SILENCE = 60.0
-"""Seconds after which a process that asks the store in vain is given up."""
+"""Seconds without a reply from the store after which a process is killed."""
 _BREAK = 5.0
-"""Seconds without a look after which this process was stopped, and cannot know how others fared meanwhile."""
+"""If this process has not looked for so many seconds, it was stopped itself, and does not know what the others did
+meanwhile."""
 
 
 @define(eq=False)
 class SilenceWatch:
-    """Knows how long the supervisor has reached the stores, and each process has lived, without a break."""
+    """Tracks for how long the supervisor has reached the stores, and each process has been alive, without a break."""
 
     _since: float = field(factory=time.monotonic, init=False)
     """Since when the supervisor has reached the stores without a break."""
     _looked: float = field(factory=time.monotonic, init=False)
 
     def silent(self, children: Sequence[Child], now: float, *, away: bool) -> Iterator[tuple[Child, float]]:
-        """Return the children whose process is to be given up, and for how many seconds it has asked. `away`: whether
-        a store cannot be reached now."""
+        """Return the children whose process is to be killed, each with the seconds for which it has waited for a reply.
+        `away`: whether a store cannot be reached now."""
         if away or now - self._looked > _BREAK:
             self._since = now
         self._looked = now

@@ -19,7 +19,7 @@ third argument closes, in a forked process, what belongs to the supervisor alone
 
 
 def fork_worker(make: MakeWorker, consumer: str, table: InFlightTable, close_inherited: Callable[[], None]) -> int:
-    """Fork a process that has the tasks already."""
+    """Fork a worker process, which then has the tasks already."""
     # Until the child has a handler of its own, a signal would run the supervisor's in it, and be lost.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     supervisor = os.getpid()

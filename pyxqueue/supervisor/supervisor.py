@@ -45,9 +45,9 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Supervisor:
     """Runs worker processes until told to stop.
 
-    Parameters: `start` starts a process; `queues` are those that the processes serve, by their numbers in the tables;
-    `name` returns the consumer name of a child from its index; `parent` is a file descriptor that reaches its end, and
-    so becomes readable, when the program that started this supervisor is gone.
+    Parameters: `start` starts a process; `queues` are the queues that the processes serve; the index of each is its
+    number in the tables; `name` returns the consumer name of a child from its index; `parent` is a file descriptor that
+    reaches its end, and so becomes readable, when the program that started this supervisor is gone.
     """
 
     options: WorkerOptions
@@ -62,7 +62,7 @@ class Supervisor:
     log_writer: LogWriter | None = None
     """The process that writes the log, where there is one."""
     signs: SignsOfLife = field(factory=lambda: SignsOfLife({}))
-    """Given to what watches over this process, where there is something."""
+    """The signs of life for whatever monitors this process."""
     slots: int = 1
     """How many tasks a process runs at once."""
     _children: Children = field(init=False)
@@ -170,7 +170,8 @@ class Supervisor:
             os.close(number)
 
     def _child_ended(self, child: Child, code: int) -> None:
-        """Log the end of a process and release what it had. What it was running is charged, unless killed here."""
+        """Log the end of a process and release what it had. The tasks that it was running are charged, unless this
+        supervisor killed it."""
         running = child.running()
         self._news.take_back(child)
         if self._deadline is None and not child.table.start.done:
@@ -185,11 +186,11 @@ class Supervisor:
         self._lost(child, why or how_it_ended(code), charged=not why)
 
     def _is_stopping(self) -> bool:
-        """Return whether it ends its processes in a certain time: a drain does not."""
+        """Return whether it ends its processes within a limited time, as a drain does not."""
         return self._deadline not in (None, inf)
 
     def _expected(self) -> tuple[int, ...]:
-        """The exit codes of processes that end because they are to end."""
+        """The exit codes that processes have when they end as they were told."""
         return () if self._deadline is None else (0, -signal.SIGKILL) if self._is_stopping() else (0,)
 
     def _lost(self, child: Child, how: str, *, charged: bool) -> None:
@@ -197,8 +198,7 @@ class Supervisor:
             care.lost(child, how, charged=charged)
 
     def _why_killed(self, child: Child) -> str:
-        """Return why this supervisor has killed a process, for whose end its tasks are then not to blame; empty if it
-        has not."""
+        """Return why this supervisor has killed a process, so that its tasks are not to blame; empty if it has not."""
         if child.overdue is not None:
             return f"the process was killed because task {child.overdue.task_id} ran beyond its hard time limit"
         if child.cancelled:
@@ -219,14 +219,14 @@ class Supervisor:
                 log.error(text, self._names(late[:1]), child.consumer)
 
     def _end_silent(self, now: float) -> None:
-        """Kill each process that has asked the store in vain for long: another one may reach it, as this one does.
+        """Kill each process that has had no reply from the store for long: a new one may reach it, as this one does.
         Nothing is charged."""
         away = any(care.silent() for care in self._cares)
         for child, seconds in self._silence.silent(self._children.alive(), now, away=away):
             child.silent = True
             running = self._names(child.running())
             kill_group(child.pid)
-            text = "the store has not answered %s for %.0f s, but this supervisor: killed it, while it was running %s"
+            text = "the store has not answered %s for %.0f s, only this supervisor: killed it while it was running %s"
             log.error(text, child.consumer, seconds, running)
 
     def _cut_off(self, child: Child, now: float) -> None:
@@ -285,7 +285,7 @@ class Supervisor:
     def _drain(self) -> None:
         """Claim nothing more, and end when the running tasks have ended, however long that takes.
 
-        systemd is not told: it would kill what does not end in the time for a stop.
+        systemd gets no message: it would kill a process that does not end within its time for a stop.
         """
         self._deadline, self._presence.draining = inf, True
         alive = self._children.alive()
@@ -311,7 +311,7 @@ class Supervisor:
 
 @contextmanager
 def _asleep(tables: list[InFlightTable]) -> Iterator[bool]:
-    """Ask idle workers to wake this process when deliveries wait there. Gives whether any worker is busy."""
+    """Ask idle workers to wake this process when deliveries wait there. Yields whether any worker is busy."""
     for table in tables:
         table.sleep(os.getpid())
     busy = any(table.busy() for table in tables)  # looked at last, so that none begins unseen

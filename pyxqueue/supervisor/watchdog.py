@@ -42,7 +42,7 @@ class Watchdog:
         self._say(f"-{pid}\n")
 
     def ended(self) -> bool:
-        """Reap it if it was killed, and return whether it was."""
+        """Return whether the watchdog was killed, and reap it if so."""
         pid, _ = os.waitpid(self.pid, os.WNOHANG)
         if pid:
             os.close(self.pipe)

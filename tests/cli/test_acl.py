@@ -111,4 +111,4 @@ def test_info_works_without_the_permission_for_info(server: Server, url: str) ->
 
     assert result.exit_code == 0
     assert "server: unknown: this user may not run INFO" in result.stdout
-    assert "nobody works here" in result.stdout
+    assert "no worker is running" in result.stdout

@@ -51,8 +51,8 @@ def test_the_text(queue: TaskQueue, command: Command) -> None:
 
     lines = result.stdout.splitlines()
     assert result.exit_code == 1
-    assert "bad   workers       nobody works here; waiting or in flight: 1 task" in lines
-    assert lines[lines.index("bad   workers       nobody works here; waiting or in flight: 1 task") + 1].endswith(
+    assert "bad   workers       no worker is running; waiting or in flight: 1 task" in lines
+    assert lines[lines.index("bad   workers       no worker is running; waiting or in flight: 1 task") + 1].endswith(
         "-> start workers: `pyxqueue worker MODULE`"
     )
     assert max(map(len, lines[1:])) <= 80
@@ -130,7 +130,7 @@ def test_rights(server: Server) -> None:
     with Redis.from_url(server.url) as client:
         client.execute_command("ACL", "SETUSER", "some", "allchannels", "-info", "-config")
     assert levels(url, "rights") == ["ok"]
-    assert found(url, topic="server")[0].text == "this user may not run INFO, so no more can be said"
+    assert found(url, topic="server")[0].text == "this user may not run INFO, so nothing is known of the server"
 
 
 def test_connections(server: Server) -> None:

@@ -29,7 +29,7 @@ def test_too_few_workers(queue: TaskQueue, command: Command) -> None:
 
     result = command("health", "--workers", "2")
 
-    assert (result.exit_code, result.stderr) == (1, "1 worker live, fewer than 2\n")
+    assert (result.exit_code, result.stderr) == (1, "1 worker alive, fewer than 2\n")
     assert command("health", "--workers", "1").exit_code == 0
 
 

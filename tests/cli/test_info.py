@@ -153,7 +153,7 @@ def test_info_says_in_words_that_nobody_works(queue: TaskQueue, command: Command
     """With the command that starts a worker."""
     enqueue(queue, "r1")
 
-    assert command("info").stdout.splitlines()[-1] == "! nobody works here → pyxqueue worker MODULE"
+    assert command("info").stdout.splitlines()[-1] == "! no worker is running → pyxqueue worker MODULE"
 
 
 def test_info_says_what_has_failed(queue: TaskQueue, command: Command) -> None:
@@ -186,7 +186,7 @@ def test_what_is_wrong_is_coloured_on_a_terminal(
     on_terminal = command("info", color=True).stdout
     in_pipe = command("info").stdout
 
-    assert ("\x1b[31m! nobody works here" in on_terminal) is coloured
+    assert ("\x1b[31m! no worker is running" in on_terminal) is coloured
     assert "\x1b" not in in_pipe
 
 

@@ -27,9 +27,9 @@ def said(*workers: WorkerInfo, ready: int = 0, failed: int = 0, paused: bool = F
 @pytest.mark.parametrize(
     ("found", "line"),
     [
-        (said(ready=5), "nobody works here → pyxqueue worker shop"),
+        (said(ready=5), "no worker is running → pyxqueue worker shop"),
         (said(worker("a"), ready=1_253), "1,253 wait, every worker is busy, the oldest waits 33 s"),
-        (said(worker(draining=True)), "every worker is draining, nobody starts a task → pyxqueue worker shop"),
+        (said(worker(draining=True)), "every worker is draining, so no task starts → pyxqueue worker shop"),
         (
             said(worker("a", "b", host="web2", pid=811, idle_ms=18_000, lost=True)),
             "web2:811 is silent for 18 s and holds 2 tasks: its lease ends in 12 s",

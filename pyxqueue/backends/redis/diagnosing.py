@@ -55,7 +55,7 @@ def diagnose(registration: Registration) -> Iterator[Finding]:
     except BrokerUnavailableError:
         raise
     except BrokerError:
-        text = "this user may not run INFO, so no more can be said"
+        text = "this user may not run INFO, so nothing is known of the server"
         yield Finding("warning", "server", text, "give it +info, as the docs do for a user of its own")
         return
 

@@ -70,7 +70,7 @@ class Registration:
         )
         if groups.made & self._known:
             log.warning(
-                "the store at %s had lost the group %s of the queue %s, which is made again: data was lost, or "
+                "the store at %s had lost the group %s of the queue %s, so it was created again: data was lost, or "
                 "the group was removed. Tasks that were in it are gone, or run again",
                 *(self.session.config.url, options.group, options.stream_key),
             )

@@ -1,4 +1,4 @@
-"""``pyxqueue health``: say whether workers live, or whether the queue can be used; for the probes of containers."""
+"""``pyxqueue health``: say whether the workers are alive, or whether the queue can be used; for container probes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..target import Target, module_argument, pass_target, target_options
     metavar="SECONDS",
     help="With --heartbeat: how old its last touch may be.",
 )
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="At least so many worker processes must live.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Fail unless so many workers are alive.")
 @click.option("--oldest", type=click.FloatRange(min=0), metavar="SECONDS", help="No task may be ready for longer.")
 @pass_target
 def health(
@@ -41,8 +41,9 @@ def health(
 ) -> None:
     """Exit with 0 if all is well, with 1 if it is not, with 3 if the store cannot be reached.
 
-    With --heartbeat it is a liveness probe: it says whether the supervisor of the workers lives, and does not ask the
-    store, whose outage is no reason to restart workers. Else it is a readiness probe: it asks the store.
+    With --heartbeat it is a liveness probe: it says whether the supervisor of the workers is alive. It does not ask the
+    store, because an outage of the store is no reason to restart workers. Without --heartbeat it is a readiness probe,
+    and asks the store.
     """
     if heartbeat is not None:
         facts, faults = _beat(heartbeat, within)
@@ -68,11 +69,11 @@ def _beat(heartbeat: str, within: float) -> tuple[dict[str, Any], list[str]]:
     try:
         age = time.time() - Path(heartbeat).stat().st_mtime
     except OSError as error:
-        return {"heartbeat_s": None}, [f"the workers do not live: {heartbeat} cannot be read ({error.strerror})"]
+        return {"heartbeat_s": None}, [f"the workers are not alive: {heartbeat} cannot be read ({error.strerror})"]
     facts = {"heartbeat_s": round(age, 1)}
     if age <= within:
         return facts, []
-    return facts, [f"the workers do not live: {heartbeat} was last touched {duration(round(age * 1000))} ago"]
+    return facts, [f"the workers are not alive: {heartbeat} was last touched {duration(round(age * 1000))} ago"]
 
 
 def _asked(target: Target, workers: int | None, oldest: float | None) -> tuple[dict[str, Any], list[str]]:
@@ -83,7 +84,7 @@ def _asked(target: Target, workers: int | None, oldest: float | None) -> tuple[d
     facts = {"ready": depth.ready, "oldest_s": round(depth.oldest_ms / 1000, 1), "workers": live}
     faults = []
     if workers is not None and live < workers:
-        faults.append(f"{counted(live, 'worker')} live, fewer than {workers}")
+        faults.append(f"{counted(live, 'worker')} alive, fewer than {workers}")
     if oldest is not None and depth.oldest_ms > oldest * 1000:
         faults.append(f"a task has been ready for {duration(depth.oldest_ms)}")
     return facts, faults

@@ -20,7 +20,7 @@ from ..target import Target, modules_argument, pass_target, target_options
 _AT_ONCE = 8
 """Requests that are answered at the same time; others are turned away."""
 _PATIENCE = 5.0
-"""Seconds that a client may let us wait."""
+"""How many seconds the server waits for a client."""
 _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -116,7 +116,7 @@ class MetricsServer(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that go away."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -19,7 +19,7 @@ _words = click.argument("words", metavar="[MODULE[:QUEUE]] ID...", nargs=-1, req
 
 
 class _Group(click.Group):
-    """Tells a user who puts the module first where it belongs."""
+    """A group whose error says where the module belongs, to a user who puts it first."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -1,4 +1,4 @@
-"""What the supervisor does for the queue from time to time: one file for each duty, one loop for all."""
+"""The duties of a supervisor for a queue, which it does at intervals: one module for each, and one loop for all."""
 
 from __future__ import annotations
 

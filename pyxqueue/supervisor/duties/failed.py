@@ -1,4 +1,4 @@
-"""Deletes failed tasks that the queue does not keep, because they are too old or too many. Every supervisor does it."""
+"""Deletes failed tasks that are too old or too many for the limits of the queue. Every supervisor does it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PAUSE = 0.05
 
 @define(eq=False)
 class FailedDuty:
-    """Sweeps from time to time, and says once for each sweep what it has deleted."""
+    """Sweeps from time to time, and logs once for each sweep what it has deleted."""
 
     store: DropsFailed
     limits: FailedLimits
     count: Callable[[str], None]
     """Counts a deleted task by its name."""
     of: str = ""
-    """What the log says of whose tasks these are."""
+    """What the log adds to name the queue, where there are several."""
     refusal = "failed tasks beyond the limits of the queue cannot be deleted now"
     retry_after = EVERY
     _old: int = field(default=0, init=False)

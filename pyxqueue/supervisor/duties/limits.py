@@ -14,11 +14,11 @@ _AGAIN_AFTER = 10.0
 
 @define(eq=False)
 class LimitsDuty:
-    """Stores the numbers that the code declares: all when the workers start, so that a deploy can change them, and from
-    then on those that are not there."""
+    """Stores the numbers that the code declares: all of them when the workers start, so that a deployment can change
+    them; later, only those that the store does not have."""
 
     keep: Callable[[bool], None]
-    """Stores them; its argument says whether to replace others that are declared."""
+    """Stores the numbers; its argument says whether to replace others that are declared."""
     refusal = "limits cannot be stored now"
     retry_after = 1.0
     _has_started: bool = field(default=False, init=False)

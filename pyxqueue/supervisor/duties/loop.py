@@ -61,12 +61,12 @@ class Punctual(Protocol):
 
 @define(eq=False)
 class DutyLoop:
-    """Does each duty when it is due. One that the store refuses keeps no other from being done."""
+    """Does each duty when it is due. A duty that the store refuses does not stop the others."""
 
     duties: Sequence[Duty]
     _monotonic: Callable[[], float] = time.monotonic
     of: str = ""
-    """What the log says of whose duties these are."""
+    """What the log adds to name the queue, where there are several."""
     rest: float = 0.0
     """How many times as long as a request that failed took the next attempt waits, if that is longer than
     `RETRY_EVERY`."""
@@ -111,7 +111,7 @@ class DutyLoop:
         return [fd for duty in self.duties if isinstance(duty, Wakeable) and (fd := duty.fileno()) >= 0]
 
     def wake(self, readable: Collection[int]) -> None:
-        """Read what has come at these file descriptors, and do earlier what is due earlier now."""
+        """Read the events at these file descriptors, which may make duties due earlier."""
         for duty in self.duties:
             if isinstance(duty, Wakeable) and duty.fileno() in readable and (seconds := duty.read()) is not None:
                 self._due[duty] = min(self._due.get(duty, inf), self._monotonic() + seconds)

@@ -19,7 +19,7 @@ _BATCH = 256
 
 @define(eq=False)
 class Maintenance:
-    """Calls the maintenance of the store. With a shared look, only if there may be something to do."""
+    """Calls the maintenance of the store; with `quiet`, only if there may be something to do."""
 
     broker: Broker
     quiet: Callable[[float, float], float] | None = None
@@ -29,7 +29,7 @@ class Maintenance:
     retry_after = 1.0
     _wakeups: Wakeups | None = field(init=False)
     _due: float = field(default=0.0, init=False)
-    """When it is done whatever a look says."""
+    """When it is done even if `quiet` says that there is nothing to do."""
 
     def __attrs_post_init__(self) -> None:
         self._wakeups = self.broker.wakeups() if isinstance(self.broker, HasWakeups) else None
@@ -53,7 +53,7 @@ class Maintenance:
             return 0.0
 
     def _longest(self) -> float:
-        """Return the longest time between two looks, and see that wake-ups arrive."""
+        """Return the longest time between two calls, and make sure that wake-ups arrive."""
         return MAINTAIN_EVERY if self._wakeups is None else max(MAINTAIN_EVERY, self._wakeups.listen() / 1000)
 
     def fileno(self) -> int:

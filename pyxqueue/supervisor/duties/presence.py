@@ -14,22 +14,22 @@ from ...protocols import HasPresence, HasWakeups, Wakeups
 EVERY = 5.0
 """Seconds between two announcements."""
 IDLE_EVERY = 15.0
-"""The same while no worker is busy, if a wake-up tells of an order."""
+"""Seconds between two announcements while no worker is busy, if wake-ups announce orders."""
 KEPT = 3
-"""How many of these times an announcement holds."""
+"""An announcement is valid for this many intervals."""
 
 
 @define(eq=False)
 class PresenceDuty:
-    """Announces the workers from time to time, and at once after a wake-up that tells of an order."""
+    """Announces the workers from time to time, and at once after a wake-up about an order."""
 
     store: HasPresence
     name: str
-    """Under which the supervisor is known there."""
+    """The name of the supervisor in the store."""
     text: Callable[[], str]
     """Returns what to announce."""
     obey: Callable[[Order], None]
-    """Is given each order once."""
+    """Called once with each order."""
     refusal = "the workers cannot be announced now"
     retry_after = EVERY
     _wakeups: Wakeups | None = field(init=False)
@@ -62,7 +62,7 @@ class PresenceDuty:
         self._last = -inf
 
     def leave(self) -> None:
-        """Say that the supervisor ends."""
+        """Tell the store that the supervisor ends."""
         self.store.leave(self.name)
 
     def _is_listening(self) -> bool:

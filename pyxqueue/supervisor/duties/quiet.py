@@ -1,4 +1,4 @@
-"""Looks at several queues of one store with one request: does the maintenance of each have anything to do?"""
+"""Asks with one request, for several queues of one store, whether there is any maintenance to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import define, field
 
 @define(eq=False)
 class QuietLook:
-    """What a look has found, for the queues that share it."""
+    """The answer to that request, for the queues that share it."""
 
     look: Callable[[], Sequence[int]]
     """Returns for each queue the ms until there may be something to do; -1: nothing is due at any time."""

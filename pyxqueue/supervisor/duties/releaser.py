@@ -27,13 +27,13 @@ class Loss:
 
     consumer: str
     charged: Sequence[InFlight]
-    """What is charged with a crash."""
+    """The deliveries that are charged with a crash."""
     overdue: InFlight | None
     """The task beyond its hard time limit for which the process was killed."""
     in_flight: bool
     """Whether it had anything in flight."""
     past: Mapping[str, str] = NO_LINES
-    """The lines to keep of what it was running, by receipt."""
+    """The lines about its runs to keep in the messages, by receipt."""
 
 
 @define(eq=False)
@@ -44,7 +44,7 @@ class Releaser:
     seal: Callable[[Record], Record]
     """Signs the record of a task that was killed, where the queue has a seal."""
     tally: Tally | None = None
-    """Counts what crashed; None if nobody wants statistics."""
+    """Counts what crashed; None if the queue has no statistics."""
     refusal = "messages of dead processes could not be released; they are claimed again when their lease ends"
     retry_after = 0.0
     _losses: list[Loss] = field(factory=list, init=False)
@@ -82,7 +82,7 @@ class Releaser:
             self._count("retry" if isinstance(settlement.verdict, Retry) else "failure", [overdue])
 
     def _count(self, outcome: str, entries: Sequence[InFlight]) -> None:
-        """Count by name. The table does not have the names, so the store is asked."""
+        """Count tasks by name. The table does not have the names, so the store is asked."""
         if self.tally is None or not entries:
             return
         names = {entry.task_id: "" for entry in entries}
@@ -95,7 +95,7 @@ class Releaser:
 
 
 def line_of(entry: InFlight, consumer: str, kind: str, text: str) -> str:
-    """Return the line to keep of a run that has just been ended from outside."""
+    """Return the line to keep about a run that was ended from outside just now."""
     ran_ms = max(0, round((time.monotonic() - entry.since) * 1000))
     return line(Attempt(entry.attempt, kind, text, wall_clock(), consumer, host_name(), ran_ms))
 

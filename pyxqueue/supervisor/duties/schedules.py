@@ -1,4 +1,4 @@
-"""Ticks the schedules of the queue, and declares those of the code. Every supervisor does it, and none leads."""
+"""Ticks the schedules of the queue, and declares those of the code. Every supervisor does it; no leader is elected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...model.schedules import DECLARE_EVERY_MS, Schedule
 from ...ticking import Ticker
 
 _LONGEST_GAP = 60.0
-"""Seconds without a step after which the store was down."""
+"""If there was no step for so many seconds, the store was down meanwhile."""
 
 
 @define(eq=False)

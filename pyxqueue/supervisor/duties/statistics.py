@@ -12,7 +12,7 @@ from ...worker.tally import SEND_EVERY, Tally
 
 @define(eq=False)
 class StatisticsDuty:
-    """Sends what was counted from time to time, and nothing if nothing was."""
+    """Sends the counts from time to time, if there are any."""
 
     tally: Tally
     refusal = "statistics cannot be stored now"

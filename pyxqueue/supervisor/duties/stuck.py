@@ -1,4 +1,4 @@
-"""Gives back what waits in a worker that is busy with another task: another worker may have time for it."""
+"""Gives back deliveries that wait in a worker behind a long task: another worker may be free."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...protocols import Broker
 
 @define(eq=False)
 class StuckReturner:
-    """Gives back what waits behind a task that takes long."""
+    """Gives back deliveries that wait behind a long task."""
 
     broker: Broker
     queue: int = 0
