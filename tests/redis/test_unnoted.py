@@ -195,6 +195,14 @@ def test_tokens_that_are_right_stay(
     assert tokens(backend.limits()) == {GATE: (4, 1)}
 
 
+def test_tokens_in_a_fair_line_stay(backend: RedisBackend) -> None:
+    """What stands there is ready, and has its tokens."""
+    backend.limits().set("api", 2)
+    backend.enqueue([evolve(one, share=1, tenant="a") for one in gated("a", "b", "c")])
+    backend.maintain(100)
+    assert tokens(backend.limits()) == {GATE: (2, 1)}
+
+
 def test_tokens_are_counted_again_if_their_number_was_lost(backend: RedisBackend, client: Any, stream_key: str) -> None:
     """So that no more run at once than the limit says."""
     backend.limits().set("api", 1)

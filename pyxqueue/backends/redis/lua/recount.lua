@@ -26,8 +26,10 @@ local function count_stream(stream, counts)
   return true
 end
 
+-- By gate, or nil if that is not known: who stands in a fair line has tokens too.
 local function tokens()
   local counts = {}
+  if #call('ZRANGEBYLEX', keys[LINES], '[' .. FAIR, '(fair;', 'LIMIT', 0, 1) > 0 then return nil end
   for _, live in ipairs(live_streams(keys)) do
     if not count_stream(live[2], counts) then return nil end
   end
