@@ -45,5 +45,16 @@ class Changed(threading.Condition):
 
 
 def start_thread(target: Callable[[], object], name: str) -> None:
-    """Start a daemon thread, without the wait until it runs, which is an `Event`: another thread waits for that."""
-    _thread.start_new_thread(threading.Thread(target=target, name=name, daemon=True).start, ())
+    """Start a daemon thread, without the wait until it runs, which is an `Event`: another thread waits for that.
+
+    If there can be no third thread, that one does the work. Raises `RuntimeError` if there can be none at all.
+    """
+    thread = threading.Thread(target=target, name=name, daemon=True)
+
+    def start() -> None:
+        try:
+            thread.start()
+        except RuntimeError:
+            target()
+
+    _thread.start_new_thread(start, ())

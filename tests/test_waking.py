@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import pytest
 
-from pyxqueue.waking import Bell
+from pyxqueue.waking import Bell, start_thread
 from tests.support.until import PATIENCE
 
 
@@ -40,6 +41,16 @@ def test_a_ring_is_kept() -> None:
             second.result(0.05)
         bell.ring()
         second.result(PATIENCE)
+
+
+def test_a_thread_that_is_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system has one thread left, where two are started usually: what waits for the thread is not left alone."""
+    runs = threading.Event()
+    monkeypatch.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+
+    start_thread(runs.set, "last")
+
+    assert runs.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("seconds", [None, 1e18, float("inf")])
