@@ -70,13 +70,18 @@ class Beginner:
         return future
 
     def _ask(self) -> None:
-        """Ask about all that was noted, unless another thread already does."""
+        """Ask about all that was noted, unless another thread already does. Whoever waits is told, whatever happens."""
         with self._asking:
-            while batch := [self._asked.popleft() for _ in range(min(len(self._asked), MAX_BATCH))]:
-                statuses = self._statuses([receipt for receipt, _ in batch])
-                for (_, future), status in zip(batch, statuses, strict=True):
-                    if not future.cancelled():
+            while noted := [self._asked.popleft() for _ in range(min(len(self._asked), MAX_BATCH))]:
+                batch = [(receipt, future) for receipt, future in noted if future.set_running_or_notify_cancel()]
+                try:
+                    statuses = self._statuses([receipt for receipt, _ in batch])
+                    for (_, future), status in zip(batch, statuses, strict=True):
                         future.set_result(status)
+                except BaseException as error:  # noqa: BLE001 - raised where they wait
+                    for _, future in batch:
+                        if not future.done():
+                            future.set_exception(error)
 
     def _statuses(self, receipts: list[str]) -> list[StartStatus]:
         """Ask, and repeat that until the store can be reached if this is patient."""

@@ -215,6 +215,8 @@ class _Feeder:
         self._failures = 0
         self._closed = False
         self._found: Claimed = ()
+        self._error: BaseException | None = None
+        """Why its thread has ended, if it broke."""
         self._request: Callable[[], Claimed] | None = None
         self._thread: threading.Thread | None = None
 
@@ -228,7 +230,9 @@ class _Feeder:
             self._thread.start()
 
     def take(self) -> Claimed:
-        """Return what came of the last request, once."""
+        """Return what came of the last request, once. Raises the error that has ended the thread."""
+        if self._error is not None:
+            raise self._error
         found, self._found = self._found, ()
         return found
 
@@ -242,8 +246,13 @@ class _Feeder:
         self._changed.notify_all()
 
     def _run(self, consumer: str) -> None:
-        with self._inside("claim"):
-            self._serve(consumer)
+        try:
+            with self._inside("claim"):
+                self._serve(consumer)
+        except BaseException as error:  # noqa: BLE001 - raised in the thread of the worker, which it ends
+            with self._changed:
+                self._error, self.pending, self.waits = error, False, False
+                self._changed.notify_all()
 
     def _serve(self, consumer: str) -> None:
         while True:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from attrs import define, field
@@ -30,6 +32,20 @@ from pyxqueue.worker.worker import Worker
 def refuse(*_: object) -> Any:
     """Tasks of these tests are put on the queue as messages."""
     raise AssertionError
+
+
+def beside(call: Callable[[], object]) -> Future[object]:
+    """Make a call in a daemon thread: one that never ends fails its test alone."""
+    ended = Future[object]()
+
+    def run() -> None:
+        try:
+            ended.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - the test sees it
+            ended.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return ended
 
 
 def closed_error() -> BaseException:

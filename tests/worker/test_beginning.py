@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,9 +18,9 @@ from pyxqueue.protocols import StoreOptions
 from pyxqueue.worker.events import TaskExpired
 from pyxqueue.worker.executors import Threads
 from pyxqueue.worker.loop import Loop
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 
-from .harness import Bench
+from .harness import Bench, beside
 
 
 class Slow(MemoryBackend):
@@ -137,6 +138,25 @@ def test_every_executor_asks(bench: Bench, kind: str) -> None:
     thread.join()
     assert sorted(ran) == list(range(20))
     assert sum(broker.asked) == 10
+
+
+@pytest.mark.parametrize("kind", ["threads", "loop"])
+def test_an_unexpected_error_of_the_store(bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """All tasks that were asked about get it, so that none waits for ever: the worker ends as broken."""
+    monkeypatch.setattr(bench.broker, "begin", Mock(side_effect=ArithmeticError))
+
+    async def note() -> None: ...
+
+    def plain() -> None: ...
+
+    bench.task(note)
+    bench.task(plain)
+    for number in range(4):
+        bench.put("note" if kind == "loop" else "plain", task_id=f"t{number}", lifetime_ms=5_000)
+    worker = bench.worker(executor=Threads(4), loop=Loop(4) if kind == "loop" else None)
+
+    with pytest.raises(RuntimeError, match="a thread of me broke"):
+        beside(worker.run).result(PATIENCE)
 
 
 @pytest.mark.parametrize("kind", ["threads", "loop"])

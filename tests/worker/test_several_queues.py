@@ -23,9 +23,9 @@ from pyxqueue.worker.serving import QueueParts, ServedQueue
 from pyxqueue.worker.several import OneStore, SeveralStores, sources_of
 from pyxqueue.worker.turns import ByWeight, Turns
 from pyxqueue.worker.worker import Worker
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 
-from .harness import Bench
+from .harness import Bench, beside
 
 
 class Changed:
@@ -207,6 +207,19 @@ def test_a_store_that_does_not_reply(mail: Bench, images: Bench) -> None:
             until(ended(images, f"two{number}"), "the other queue is served")
         reply.set()
         until(ended(mail, "one"), "both are served")
+
+
+def test_an_unexpected_error_of_one_store(mail: Bench, images: Bench) -> None:
+    """The worker ends as broken: it would only seem to serve that queue."""
+
+    class Odd(Changed):
+        def claim(self, consumer: str, limit: int, wait_ms: int) -> Sequence[Delivery]:
+            raise ArithmeticError
+
+    worker = worker_of(mail, images, brokers=[Odd(mail.broker)])
+
+    with pytest.raises(RuntimeError, match="a thread of me broke"):
+        beside(worker.run).result(PATIENCE)
 
 
 def test_what_comes_late_is_given_back(mail: Bench, images: Bench) -> None:
