@@ -10,7 +10,7 @@ import pytest
 
 from pyxqueue import TaskQueue
 from pyxqueue.backends.redis import RedisBackend
-from pyxqueue.errors import ConfigurationError
+from pyxqueue.errors import UnknownWorkerError
 from pyxqueue.model.presence import Announcement, Order, OrderKind, Process
 from pyxqueue.testing import drain
 
@@ -49,7 +49,7 @@ def test_a_planted_key_stops_nobody(redis_url: str, stream_key: str, client: Any
         backend.give_order("s", OrderKind.DRAIN)
         backend.leave("stranger")
         queue.admin.workers()
-        with pytest.raises(ConfigurationError):
+        with pytest.raises(UnknownWorkerError):
             queue.admin.drain("web1")
         drain(queue)
         backend.announce("s", KEEP, text("web1"))
