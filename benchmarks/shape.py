@@ -92,8 +92,9 @@ def size() -> Iterator[tuple[str, object]]:
     lua = sum(len(path.read_text().splitlines()) for path in Path(PACKAGE).rglob("*.lua"))
     functions, classes = [], []
     for path in files:
+        module = path.relative_to(PACKAGE)
         for node in ast.walk(ast.parse(path.read_text())):
-            where = f"{path.relative_to(PACKAGE)}:{getattr(node, 'name', '')}"
+            where = f"{module}:{getattr(node, 'name', '')}"
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 functions.append(((node.end_lineno or 0) - node.lineno + 1, where))
             elif isinstance(node, ast.ClassDef):

@@ -178,7 +178,6 @@ def test_a_count_that_has_moved_is_named() -> None:
     assert fallen == ["call: commands: from 4 to 2"]
 
 
-@pytest.mark.timeout(180)
 def test_the_shape_of_the_code() -> None:
     """What there is of the package, and the frames of each step in the memory store."""
     program = PROGRAM.with_name("shape.py")
