@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from ..client.admin import BULK, Admin, BatchResult, Place, Where
+from ..client.finding import seconds_of_age
 from ..client.queue import TaskQueue
 from ..printable import quoted
 from .output import Decorated, confirm, print_json, print_result, say
 from .target import Target
 from .words import take_ids, take_module
 
-_AGE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(s|sec|m|min|h|d|)", re.ASCII)
-_SECONDS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 _COUNTED = 10_000
 """How many tasks that fit are counted."""
 _THOSE = {
@@ -31,11 +29,11 @@ _THOSE = {
 
 
 def seconds(text: str) -> float:
-    """Return an age in seconds, which is given as ``90``, ``10m``, ``1.5h`` or ``2d``."""
-    found = _AGE.fullmatch(text.strip())
-    if found is None:
+    """Return an age in seconds. Raises `click.BadParameter` for a text that is not an age."""
+    age = seconds_of_age(text)
+    if age is None:
         raise click.BadParameter(f"{quoted(text)} is not an age such as 30s, 10m, 1h or 2d")
-    return float(found[1]) * _SECONDS[found[2]]
+    return age
 
 
 def _note(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from ..client.views import BatchResult
-from ..model.message import Progress, TaskInfo
+from ..model.message import Progress
 from ..printable import LONGEST_LINE, printable
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -23,6 +23,8 @@ WIDTH = 80
 """The length of a line: the default width of a terminal."""
 _NARROWEST = 8
 """The smallest width to which a column is cut."""
+_BAR = 10
+"""The width of a progress bar."""
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 
@@ -115,20 +117,7 @@ def cut_front(text: str, width: int) -> str:
     return text if len(text) <= width else f"…{text[1 - width :]}"
 
 
-def progress_text(info: TaskInfo) -> str:
-    """Return the progress of a task as text; empty if it has not reported any."""
-    return progress_text_of(info.progress or (info.record.progress if info.record else None))
-
-
-def progress_text_of(progress: Progress | None) -> str:
-    """Return a progress as text; empty if there is none."""
-    if progress is None:
-        return ""
-    done = f"{progress.done:g}" if progress.total is None else f"{progress.done:g} of {progress.total:g}"
-    return f"{done} {progress.message}".rstrip()
-
-
-def bar(progress: Progress | None, width: int = 10) -> str:
+def bar(progress: Progress | None) -> str:
     """Return progress as a bar with a percentage and its message; without a total as a number."""
     if progress is None:
         return ""
@@ -136,8 +125,8 @@ def bar(progress: Progress | None, width: int = 10) -> str:
     if not total or not isfinite(part := done / total):
         return f"{done:g} {progress.message}".rstrip()
     part = min(1.0, max(0.0, part))
-    full = int(part * width)
-    return f"{'█' * full}{'░' * (width - full)} {part:4.0%} {progress.message}".rstrip()
+    full = int(part * _BAR)
+    return f"{'█' * full}{'░' * (_BAR - full)} {part:4.0%} {progress.message}".rstrip()
 
 
 def confirm(question: str, *, yes: bool, err: bool = False) -> None:

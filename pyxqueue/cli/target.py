@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from attrs import define, field
@@ -17,8 +17,7 @@ from ..printable import printable, quoted
 from ..stores import DEFAULT_URL, URL_VARIABLE, absolute
 from ..urls import scheme_of, shown
 from .loading import App, NoSuchModuleError
-
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+from .output import Decorated
 
 
 @define

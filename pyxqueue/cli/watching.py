@@ -8,13 +8,13 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from ..client.admin import WorkerInfo
 from ..client.queue import TaskQueue
+from ..client.views import WorkerInfo, progress_text
 from ..errors import ConfigurationError
 from ..model.statistics import Slice, Statistics, TaskCounts
 from ..printable import counted
 from .looking import Look, look, paused_lines, running_table, where, workers_line, wrong
-from .output import age, cut, cut_front, progress_text_of, table
+from .output import age, cut, cut_front, table
 from .target import Target
 
 _MINUTES = 10
@@ -212,7 +212,7 @@ def facts(watched: Watched) -> Mapping[str, Any]:
         "workers": [_worker(one, seen.lease_ms) for one in seen.workers],
         "running": [
             {"id": one.id, "task": one.task, "on": one.on, "for_ms": one.for_ms,
-             "begun": one.begun, "progress": progress_text_of(one.progress) or None}
+             "begun": one.begun, "progress": progress_text(one.progress) or None}
             for one in seen.running
         ],
         "failures": [{"task": one.name, "error": one.error, "count": one.count} for one in seen.kinds],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -22,6 +23,8 @@ PEEK = 512
 _PAGE = 256
 _SEARCHED = 16 * 1024
 """The bytes of arguments in which a text is looked for."""
+_AGE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(s|sec|m|min|h|d|)", re.ASCII)
+_AGE_UNITS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 
 
 class Where(Struct, frozen=True, kw_only=True):
@@ -58,7 +61,7 @@ class Where(Struct, frozen=True, kw_only=True):
         return _SEARCHED if self.text else 0
 
     def test(self, now: int) -> Callable[[Listed], bool]:
-        """Return what decides about a task at a time of the store's clock."""
+        """Return a function that says whether a task fits. `now`: the time of the store's clock."""
         name = self.name or ""
         wild = "*" in name
         after = -1 if self.newer is None else now - round(in_seconds(self.newer) * 1000)
@@ -80,6 +83,12 @@ class Where(Struct, frozen=True, kw_only=True):
 
 
 EVERYTHING = Where()
+
+
+def seconds_of_age(text: str) -> float | None:
+    """Return an age such as ``90``, ``10m``, ``1.5h`` or ``2d`` in seconds; None for any other text."""
+    found = _AGE.fullmatch(text.strip())
+    return float(found[1]) * _AGE_UNITS[found[2]] if found else None
 
 
 def place_named(given: Place | str) -> Place:

@@ -71,7 +71,7 @@ class TaskDetails:
             result=_result(info, codec),
             failure=_failure(info, codec),
             reason=reason(info),
-            progress=info.progress or (info.record.progress if info.record else None),
+            progress=progress_of(info),
             waited=waited_of(info),
             ran=info.record.ran_ms / 1000 if info.record and info.record.ran_ms else None,
             attempts=attempts_in(info.readable.past) if info.readable else [],
@@ -176,6 +176,19 @@ class BatchResult(Struct, frozen=True):
     """The ids of the other tasks, each with the reason."""
     left: bool = False
     """Whether there may be more tasks that fit, of which only so many were changed."""
+
+
+def progress_of(info: TaskInfo) -> Progress | None:
+    """Return the last progress of a task, which its record has once it has ended; None if there is none."""
+    return info.progress or (info.record.progress if info.record else None)
+
+
+def progress_text(progress: Progress | None) -> str:
+    """Return progress as text, such as ``3 of 10 reading``; empty if there is none."""
+    if progress is None:
+        return ""
+    done = f"{progress.done:g}" if progress.total is None else f"{progress.done:g} of {progress.total:g}"
+    return f"{done} {progress.message}".rstrip()
 
 
 def waited_of(info: TaskInfo) -> float | None:

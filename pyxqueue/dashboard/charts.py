@@ -65,9 +65,9 @@ def spans(parts: Sequence[tuple[str, float, float, str]], width: int = 640) -> M
     return _svg("spans", width, 20, "when the task waited and ran", shapes)
 
 
-def histogram(counts: Sequence[int], names: Sequence[str], width: int = 420, label: str = "") -> Markup:
+def histogram(counts: Sequence[int], names: Sequence[str], label: str = "") -> Markup:
     """Return one row for each bucket, with its name and its count."""
-    most = max(counts, default=0) or 1
+    most, width = max(counts, default=0) or 1, 420
     rows = []
     for place, (count, name) in enumerate(zip(counts, names, strict=True)):
         y, wide = place * _ROW, (width - 150) * count / most

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from ..client.timeline import Span
+from ..client.views import progress_text
 from ..model.message import Depth, Progress, TaskStatus
 from ..model.places import Place
 from ..model.statistics import BOUNDS, Histogram, Slice, Statistics, TaskCounts
@@ -240,14 +241,6 @@ def live_task(view: TaskView) -> Mapping[str, str]:
     }
 
 
-def progress_text(progress: Progress | None) -> str:
-    """Return how far a task is, in words."""
-    if progress is None:
-        return ""
-    done = f"{progress.done:g}" if progress.total is None else f"{progress.done:g} of {progress.total:g}"
-    return f"{done} {progress.message}".strip()
-
-
 def timeline(view: TaskView) -> Sequence[tuple[str, int, str]]:
     """Return what has happened to a task: words, when (ms), and a detail; in order."""
     row = view.row
@@ -451,7 +444,7 @@ def _histogram(tasks: Sequence[TaskCounts], *, run: bool) -> Markup | None:
     if not any(counts):
         return None
     names = [f"≤ {seconds(bound)}" for bound in BOUNDS] + [f"> {seconds(BOUNDS[-1])}"]
-    return charts.histogram(counts, names, label="how long runs took" if run else "how long tasks were ready")
+    return charts.histogram(counts, names, "how long runs took" if run else "how long tasks were ready")
 
 
 def drawn(view: TaskView) -> Markup | None:

@@ -14,12 +14,12 @@ import msgspec
 from attrs import field, frozen
 
 from ..client.explaining import explain
-from ..client.finding import PEEK, FailureGroup, FailurePage, Where
+from ..client.finding import PEEK, FailureGroup, FailurePage, Where, seconds_of_age
 from ..client.flow_view import FlowView, flow_view
 from ..client.limits import paused_tasks
 from ..client.queue import TaskQueue, store_of
 from ..client.timeline import spans_of
-from ..client.views import WorkerInfo, waited_of
+from ..client.views import WorkerInfo, progress_of, waited_of
 from ..clock import wall_clock
 from ..errors import (
     BrokerUnavailableError,
@@ -334,19 +334,12 @@ def _kind_row(queue: TaskQueue, redactor: Redactor, group: FailureGroup, example
     return FailureRow(group.name, error, group.count, group.first_ms, group.last_ms, group.example, text)
 
 
-_TIME = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s{0,2}([smhd]?)")
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-def seconds_of(name: str, text: str) -> float | None:
-    """Return a time such as ``90``, ``5m``, ``2h`` or ``1d`` in seconds; None for an empty text. Raises
-    `ConfigurationError`."""
-    if not text:
-        return None
-    found = _TIME.fullmatch(text)
-    if found is None:
+def _seconds(name: str, text: str) -> float | None:
+    """Return an age in seconds; None for an empty text. Raises `ConfigurationError` for a text that is not an age."""
+    age = seconds_of_age(text)
+    if text and age is None:
         raise ConfigurationError(f"{name}={quoted(text)} is not a time such as 90, 5m, 2h or 1d")
-    return float(found[1]) * _UNITS[found[2]]
+    return age
 
 
 def where_of(filters: Filters) -> Where:
@@ -355,8 +348,8 @@ def where_of(filters: Filters) -> Where:
         name=filters.name or None,
         error=filters.error or None,
         text=filters.text or None,
-        older=seconds_of("older", filters.older),
-        newer=seconds_of("newer", filters.newer),
+        older=_seconds("older", filters.older),
+        newer=_seconds("newer", filters.newer),
     )
 
 
@@ -523,7 +516,7 @@ def row_of(queue: TaskQueue, redactor: Redactor, info: TaskInfo, body_bytes: int
         worker=info.worker,
         error=line(redactor, kind),
         reason=line(redactor, text or info.reason),
-        progress=info.progress or (record.progress if record else None),
+        progress=progress_of(info),
         unreadable="" if info.message is None or message else line(redactor, info.message.reason),  # type: ignore[union-attr] # it is Unreadable
         waits_for=_waits_for(info),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
 from attrs import Attribute, field, frozen, validators
@@ -63,7 +62,6 @@ class Missed:
 
 
 MissedOption: TypeAlias = Missed | Literal["once", "skip", "all"]
-TimingOption: TypeAlias = timedelta | float
 
 
 @frozen

@@ -9,7 +9,7 @@ import socket
 import webbrowser
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,13 +18,12 @@ from ...client.settings import NO_LIMIT
 from ...errors import ConfigurationError
 from ...printable import quoted
 from ..logs import FORMATS, LEVELS, set_up_logging
-from ..output import say
+from ..output import Decorated, say
 from ..target import Target, app_options, modules_argument, pass_target
 
 if TYPE_CHECKING:
     from ...dashboard.access import Login
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 PASSWORDS = "PYXQUEUE_DASHBOARD_AUTH"
 """The variable with lines NAME:PASSWORD."""

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from ...client.queue import TaskQueue
-from ...client.views import QueueInfo, QueuePage, WorkerInfo
+from ...client.views import QueueInfo, QueuePage, WorkerInfo, progress_of, progress_text
 from ...model.message import TaskInfo
 from ..looking import Look, look, paused_lines, running_table, workers_line, wrong
-from ..output import age, json_option, print_json, print_table, progress_text, say, say_wrapped
+from ..output import age, json_option, print_json, print_table, say, say_wrapped
 from ..target import Target, module_argument, other_groups, pass_target, place_of, target_options
 
 _LISTED = 50
@@ -175,5 +175,5 @@ def _run(worker: WorkerInfo, info: TaskInfo, now: int) -> dict[str, Any]:
         "task": info.readable.name if info.readable else None,
         "for_ms": max(0, now - since) if since else None,
         "begun": since != 0,
-        "progress": progress_text(info) or None,
+        "progress": progress_text(progress_of(info)) or None,
     }

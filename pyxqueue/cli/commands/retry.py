@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -13,11 +13,9 @@ from ...client.editing import arguments_of_json
 from ...client.queue import TaskQueue
 from ...printable import quoted
 from ..filters import act_on_those, print_batch, where_given, where_options
-from ..output import json_option, print_json, say, yes_option
+from ..output import Decorated, json_option, print_json, say, yes_option
 from ..target import Target, pass_target, target_options
 from ..words import module_hint, take_module
-
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 def _note_change(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from ...client import admin
 from ...client.admin import Admin, Place, Where
+from ...client.views import progress_of, progress_text
 from ...model.message import TaskInfo, TaskStatus
 from ...printable import quoted
 from ..filters import place_option, where_given, where_options
@@ -22,7 +23,6 @@ from ..output import (
     print_json,
     print_more,
     print_table,
-    progress_text,
     say,
 )
 from ..target import Target, module_argument, pass_target, target_options
@@ -110,7 +110,7 @@ def _print_tasks(found: Sequence[TaskInfo]) -> None:
             info.readable.name if info.readable else "?",
             info.status.name,
             age(max(0, now - info.updated_ms)),
-            info.reason.partition("\n")[0] or progress_text(info),
+            info.reason.partition("\n")[0] or progress_text(progress_of(info)),
         ]
         for info in found
     ]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from ...client.several import run_workers
 from ...options import DEFAULT_GRACE
 from ..logs import FORMATS, LEVELS, inherit_logging, set_up_logging
+from ..output import Decorated
 from ..reloading import Watcher, reloading_command
 from ..target import Target, app_options, modules_argument, pass_target
-
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> Sequence[float] | None:
