@@ -1,4 +1,4 @@
-"""Limits the work that one step of a store does, so that other callers do not wait long for a large batch."""
+"""Cuts large batches, so that one step of a store does not keep other callers waiting."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ class Codec(Struct, frozen=True):
         return reader.loads(record.value) if record.value else None
 
     def end_error(self, record: Record) -> TaskError:
-        """Return the error that stands for an end other than a success. Raises `SealError`."""
+        """Return the error that `get` raises for an end other than a success. Raises `SealError`."""
         if record.status is TaskStatus.CANCELLED:
             from .model.transitions import EXPIRED  # noqa: PLC0415 - callers need the rest of it nowhere
 

@@ -24,7 +24,7 @@ _YEAR_9999 = 253_370_764_800_000
 TASK_FIELDS = ("task_id", "task_name", "attempt", "queue", "worker", "trace_id", "span_id")
 """What `TaskLogFilter` gives each log record."""
 _LARGEST = 2**53
-"""Not every store keeps the value of a number above this."""
+"""The largest number that every store keeps exactly."""
 
 
 @define
@@ -39,7 +39,7 @@ class TaskContext(ResumableTask):
     headers: Mapping[str, str]
     _report: Callable[[Progress], None] = field(repr=False)
     _served: Sequence[str] = field(default=(), repr=False)
-    """The queues whose tasks this worker runs; none where a task may wait for others as long as it takes."""
+    """The queues whose tasks this worker runs; empty where a task may wait for others without a timeout."""
     group: str = field(default="", kw_only=True)
     """The group of the worker."""
     worker: str = field(default="", kw_only=True)
@@ -150,7 +150,7 @@ def running_task() -> str:
 
 
 def holds_a_place_of(queue: str) -> bool:
-    """Return whether a task runs here that takes a place of a worker which the tasks of a queue need."""
+    """Return whether a task runs here that occupies a worker of this queue."""
     context = _current.get(None)
     return context is not None and queue in context._served  # noqa: SLF001 - part of the same module
 

@@ -1,4 +1,4 @@
-"""The values that all parts of one queue share."""
+"""`QueueCore`, the values that all parts of one queue share."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class QueueCore(Struct, frozen=True, eq=False):
     plugins: Plugins | None = None
     """None if there are none, so that they cost nothing."""
     resources: list[Resources] = []
-    """One, if the queue has resources."""
+    """Empty, or the one `Resources` of the queue."""
     statistics: bool = False
-    """Whether workers count what becomes of the tasks."""
+    """Whether workers count how tasks end."""
     failed: FailedLimits | None = None
-    """Which failed tasks are not kept; None if all are."""
+    """Which failed tasks are deleted; None if all are kept."""

@@ -39,7 +39,7 @@ _SLOT = 512
 _MARKS = 3 * SLOTS
 """The table begins with three bytes per slot: its state, the generation to cancel, and how often to interrupt it."""
 _START = _MARKS + SLOTS * _SLOT
-"""Behind them: whether the process has started, and what it says about that, with its length in front."""
+"""Behind them: whether the process has started, and its text about that, with its length in front."""
 _START_SIZE = 16_384
 _SLEEPER = _START + _START_SIZE
 """At the end: the pid of the supervisor while it sleeps, else 0."""
@@ -147,14 +147,14 @@ class Start:
 
 
 class Mailbox:
-    """What the supervisor has to say to a process: one letter at a time."""
+    """Messages from the supervisor to a worker process, one letter at a time."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
 
     def put(self, lines: Iterable[bytes]) -> int:
-        """Write as many of the lines as there is room for; none before the process has taken the last ones. Returns
-        how many that were."""
+        """Write as many of the lines as there is room for; none before the process has taken the last letter. Returns
+        how many were written."""
         if self._memory[_MAIL]:
             return 0
         letter, count = b"", 0

@@ -44,7 +44,7 @@ class Many:
 
     @property
     def text(self) -> str:
-        """How `Message.after` spells them."""
+        """The text for them in `Message.after`."""
         return many(self.prefix, self.count)
 
 
@@ -52,7 +52,7 @@ Input: TypeAlias = One | Many
 
 
 def input_of(value: object) -> Input | None:
-    """Return what a part of a decoded body stands for; None if it stands for itself."""
+    """Return the input that a part of a decoded body stands for; None if it stands for itself."""
     match value:
         case {"$result": str(task_id), **rest} if not rest:
             return One(task_id)
@@ -71,8 +71,8 @@ def check_plain(value: object) -> None:
 
 
 def replaced(call: Call, replace: Callable[[object], tuple[bool, Any]]) -> Call:
-    """Return a call in which parts are replaced, also inside lists, tuples and dicts. `replace` returns whether a part
-    is replaced, and by what."""
+    """Return a call in which parts are replaced, also inside lists, tuples and dicts. `replace` returns whether to
+    replace a part, and the replacement."""
 
     def walk(value: Any) -> Any:
         found, other = replace(value)
@@ -89,7 +89,7 @@ def replaced(call: Call, replace: Callable[[object], tuple[bool, Any]]) -> Call:
 
 
 def inputs_of(call: Call) -> Iterator[Input]:
-    """Return what the arguments of a decoded call stand for."""
+    """Return the inputs among the arguments of a decoded call."""
     found: list[Input] = []
 
     def note(value: object) -> tuple[bool, Any]:
@@ -140,8 +140,8 @@ class Results(Sequence[Any]):
 
 
 def filled(call: Call, values: Mapping[str, Any], read: Callable[[Sequence[str]], Sequence[Any]]) -> Call:
-    """Return a call with the results in the places of what stands for them: those of single tasks from `values`, by
-    id; many are read with `read` later."""
+    """Return a call with results in the places of the inputs. The results of single tasks come from `values`, by id;
+    those of many are read with `read` later."""
 
     def value(part: object) -> tuple[bool, Any]:
         match input_of(part):

@@ -13,7 +13,7 @@ from .protocols import AsyncProducer, Backend, HasAsync, in_one_process
 
 T = TypeVar("T")
 _SLICE = 500
-"""The longest time in ms that a waiting call keeps its thread, also if its await was cancelled."""
+"""The longest time in ms for which a waiting call keeps its thread, also after its await was cancelled."""
 _WAITERS = 64
 
 

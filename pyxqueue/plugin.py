@@ -1,4 +1,4 @@
-"""Plugins: they stand where a task is enqueued, runs and is settled, and where a process begins and ends.
+"""Plugins: code that is called where a task is enqueued, runs and is settled, and where a process begins and ends.
 
 An error of a plugin is logged and changes nothing.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .worker.events import Event, Observer
 
 _OURS = "pyxqueue-"
-"""How the headers begin that pyxqueue itself writes."""
+"""The beginning of the names of headers that pyxqueue itself writes."""
 
 
 class Outgoing(Struct, frozen=True):
@@ -36,15 +36,15 @@ class Outgoing(Struct, frozen=True):
 
 
 class Plugin:
-    """Base of plugins, for ``TaskQueue(plugins=[...])``. Each method does nothing here: write those that you need.
-
-    A method that is not written costs nothing. What one raises is logged and changes nothing. With several plugins, the
-    order is that of the list; they are left, and stopped, in reverse.
+    """Base of plugins, for ``TaskQueue(plugins=[...])``. Each method does nothing here: override those that you need. A
+    method that is not overridden costs nothing. An exception in a method is logged and changes nothing. Several plugins
+    are called in the order of the list; they are left, and stopped, in reverse.
     """
 
     def headers(self, call: Outgoing, /) -> Mapping[str, str]:  # noqa: ARG002 - for those who write it
-        """Return headers to add to a message that this process is about to enqueue, in whatever way. Those that the
-        call was given win. It may be called more than once for a call, as when a unique call is tried again."""
+        """Return headers to add to a message that this process is about to enqueue, in whatever way. Headers that were
+        given with the call take precedence. It may be called more than once for a call, as when a unique call is tried
+        again."""
         return {}
 
     def around(self, context: TaskContext, /) -> AbstractContextManager[object] | None:  # noqa: ARG002 - as above
@@ -76,7 +76,7 @@ class Plugin:
 
 
 class Plugins:
-    """The plugins of a queue, by what they do."""
+    """The plugins of a queue, sorted by the methods that they have."""
 
     def __init__(self, plugins: Sequence[Plugin]) -> None:
         self.all = tuple(plugins)
@@ -147,9 +147,8 @@ class Plugins:
 
 
 def hooks_of(plugins: object, observer: Observer | None) -> tuple[Plugins | None, Observer | None]:
-    """Return the plugins, and what is told of events: that of the plugins, then `observer`.
-
-    Raises `ConfigurationError` for what is not a plugin.
+    """Return the plugins, and one observer that calls those of the plugins, then `observer`. Raises
+    `ConfigurationError` for something that is not a plugin.
     """
     found = _list_of(plugins)
     observers = [one.observe for one in found if _writes(one, "observe")]
@@ -184,7 +183,7 @@ def _each_of(observers: list[Observer]) -> Observer | None:
 
 
 def _writes(plugin: Plugin, hook: str) -> bool:
-    """Return whether a plugin has a method of its own for a hook."""
+    """Return whether a plugin overrides the method of a hook."""
     return getattr(getattr(plugin, hook), "__func__", None) is not getattr(Plugin, hook)
 
 

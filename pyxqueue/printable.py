@@ -117,7 +117,7 @@ def traceback_of(error: BaseException, frames: TracebackType | EllipsisType | No
 
 
 def complain(error: BaseException) -> None:
-    """Print the traceback of an error to stderr, if there is no log for it."""
+    """Print to stderr the traceback of an error that cannot be logged."""
     with suppress(Exception):  # stderr may be closed
         print(printable_lines(traceback_of(error).rstrip()), file=sys.stderr)  # noqa: T201
 

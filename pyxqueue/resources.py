@@ -1,4 +1,4 @@
-"""Resources: what a process opens once for its tasks, such as a pool of connections, and closes at its end.
+"""Resources: things that a process opens once for its tasks, such as a pool of connections, and closes at its end.
 
 Each process has its own: what was opened before a fork stays with the process that opened it.
 """
@@ -31,7 +31,7 @@ class _Opened:
     is_open: bool = False
     value: Any = None
     generator: Iterator[Any] | None = None
-    """What closes it when it goes on; None if nothing is to be done."""
+    """The generator that closes the resource when it goes on; None if there is nothing to close."""
 
 
 @define(eq=False)
@@ -48,7 +48,7 @@ class Resources:
 
     def __init__(self) -> None:
         self._by_pid: dict[int, _Here] = {}
-        """What the parent of a fork had stays here unused: to free it could close what the parent uses."""
+        """The resources of the parent of a fork stay here unused: freeing them could close what the parent uses."""
 
     def here(self) -> _Here:
         pid = os.getpid()

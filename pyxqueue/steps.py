@@ -70,7 +70,7 @@ class RunSteps(Protocol):
 
 @define
 class ResumableTask:
-    """Base of `TaskContext`: what lets a task resume.
+    """Base of `TaskContext`: the methods with which a task resumes.
 
     A method that waits raises `TaskSuspended` in the task, whose worker is then free; later the task runs again from
     its beginning, and each step that is stored returns its value at once. `astep`, `asleep`, `await_event`, `agather`
@@ -120,7 +120,7 @@ class ResumableTask:
         return value
 
     def sleep(self, name: str, seconds: Seconds, /) -> None:
-        """Wait without a worker: for seconds, or a `timedelta`, from the first time that the task comes here."""
+        """Wait without a worker for seconds, or a `timedelta`, counted from when the task first came here."""
         self._needed().sleep(name, _ms(seconds))
 
     async def asleep(self, name: str, seconds: Seconds, /) -> None:
@@ -131,7 +131,7 @@ class ResumableTask:
         """Wait without a worker until `TaskQueue.send_event` has sent an event of this name, and return its value. If
         it was sent before, return at once.
 
-        Raises `EventTimeoutError` if none has come `timeout` seconds after the task came here first.
+        Raises `EventTimeoutError` if none has come within `timeout` seconds after the task first came here.
         """
         return self._needed().wait_event(name, None if timeout is None else _ms(timeout))
 

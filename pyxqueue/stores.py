@@ -55,7 +55,8 @@ class OpenStore(Struct, frozen=True):
         return cls(backend, asynchronous(backend), os.getpid())
 
     def durable(self, word: str) -> OpenStore:
-        """The same store for calls of another durability. Raises `ConfigurationError` if it does not know it."""
+        """Return the same store for calls of another durability. Raises `ConfigurationError` if it does not support
+        that."""
         return OpenStore.of(durable(self.backend, word))
 
 

@@ -1,4 +1,4 @@
-"""Logs from whom messages were reclaimed: one line for each consumer that is gone, with its host."""
+"""Logs which messages were reclaimed: one line for each consumer that is gone, with its host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _SHOWN = 5
 
 
 def log_takeovers(taken: Iterable[tuple[str, str, str]]) -> None:
-    """Log what was reclaimed in one go: of each message the consumer, its host or an empty text, and the task's id."""
+    """Log messages that were reclaimed together. `taken`: for each, its consumer, the host of that or an empty text,
+    and the id of the task."""
     by_holder: dict[tuple[str, str], list[str]] = {}
     for consumer, host, task_id in taken:
         by_holder.setdefault((consumer, host), []).append(task_id)

@@ -23,7 +23,7 @@ from .protocols import Changed, ScheduleChange, ScheduleStore, schedules_of
 log = get_logger("pyxqueue.schedules")
 
 _BATCH = 256
-"""How many schedules one look takes, and how many tasks it enqueues: a supervisor has other duties."""
+"""How many schedules one look processes, and how many tasks it enqueues at most: a supervisor has other duties."""
 _SKEW_MS = 3_600_000
 """By how much the clocks of the store and of this machine may differ."""
 _BREAK_MS = 300_000
@@ -73,8 +73,8 @@ class Ticker:
     # Declaring
 
     def declare(self, schedules: Sequence[Schedule]) -> None:
-        """Declare schedules of the code, or renew the declaration. One that cannot be declared keeps no other from
-        being declared; the error is raised in the end."""
+        """Declare schedules of the code, or renew the declaration. If one cannot be declared, the others still are; the
+        error is raised at the end."""
         by, now = self.begin(), self.store.due(0).now
         self._own = frozenset(one.id for one in schedules)
         refused: BrokerError | None = None
@@ -143,7 +143,7 @@ class Ticker:
         return since
 
     def _act(self, one: Schedule, now: int, since: int) -> int:
-        """Do what is due of one schedule. Returns when it is due again; 0 for never."""
+        """Do what is due for one schedule. Returns when it is due again; 0 for never."""
         try:
             if one.orphaned:
                 self.store.change(ScheduleChange(one.id, one.mark, None))

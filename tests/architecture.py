@@ -1,4 +1,4 @@
-"""Reads the imports of the package and says what breaks the rules of the house."""
+"""Reads the imports of the package and reports what breaks the rules of its architecture."""
 
 from __future__ import annotations
 

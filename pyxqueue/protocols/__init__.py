@@ -1,6 +1,6 @@
-"""The seam: the protocols that a backend and a serializer implement, and the numbered laws that they must keep.
+"""The protocols that a backend and a serializer implement, and the numbered laws that they must keep.
 
-`core` is what every backend implements. An optional protocol has a module of its own.
+Every backend implements those of `core`. Each optional protocol has a module of its own.
 """
 
 from .beginning import Beginning, Expired, TellExpired, TellsExpired

@@ -133,8 +133,17 @@ class WorkerParts:
     def make_worker(self, options: WorkerOptions, consumer: str, table: InFlightTable) -> Worker:
         executor, loop = make_executors(options, self.tasks)
         parts = [queue.parts(consumer) for queue in self.queues]
-        about = options.wait_ms, loop, self.turns, options.grace, options.lifetime()
-        return Worker(parts, executor, consumer, table, *about)
+        return Worker(
+            parts,
+            executor,
+            consumer,
+            table,
+            options.wait_ms,
+            loop,
+            self.turns,
+            grace=options.grace,
+            lifetime=options.lifetime(),
+        )
 
     @property
     def tasks(self) -> Sequence[TaskSpec]:

@@ -1,4 +1,4 @@
-"""The asyncio side: the steps of the other rooms, taken on an event loop with a redis.asyncio client.
+"""The asyncio side: the steps of the other modules, taken on an event loop with a redis.asyncio client.
 
 Wake-ups still come through the one listening thread of the process, which hands them to the event loop.
 """

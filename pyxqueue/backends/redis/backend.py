@@ -54,7 +54,7 @@ class RedisBackend:
         self._producer: AsyncProducer | None = None
         self._durable: dict[str, RedisBackend] = {}
         """By word, the same queue for calls of another durability."""
-        # What the protocols ask for is done in these rooms.
+        # The operations of the protocols are those of these parts.
         self.enqueue, self.claim, self.settle, self.extend = broker.enqueue, broker.claim, broker.settle, broker.extend
         self.release, self.maintain, self.lease_ms = broker.release, broker.maintain, broker.lease_ms
         self.interrupt, self.wakeups, self.claim_key = broker.interrupt, broker.wakeups, broker.claim_key

@@ -1,4 +1,4 @@
-"""What must have a task before the call that enqueued it returns: the server, its replicas, or its disk."""
+"""Where a task must be stored before the call that enqueued it returns: on the server, its replicas, or its disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our errors for those of the driver.
+"""Turns errors of the driver into those of pyxqueue.
 
 Errors are told apart by class name and text together: redis-py strips the code from errors it recognises, and Redis
 6.2 wraps an error raised inside a script so that it recognises nothing and the code stands somewhere in the text.

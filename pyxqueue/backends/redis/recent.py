@@ -1,4 +1,4 @@
-"""What a failover has lost of the tasks that this process enqueued in the last moments.
+"""Finds which of the tasks that this process enqueued lately were lost in a failover.
 
 A server that was the master may have accepted tasks that the new one never got. Their callers have returned, and only
 they know the ids. So where a failover may come, a queue remembers for a while what it has enqueued, and with which

@@ -1,6 +1,7 @@
-"""The Lua scripts, read once when the module is imported: one file per intent, after what it uses of `_common.lua`.
+"""The Lua scripts, read once when the module is imported. Each is one file, behind the functions of `_common.lua` that
+it uses.
 
-In a cluster they have another form, in which `_cluster.lua` replaces a part of that.
+In a cluster they have another form, in which `_cluster.lua` replaces some of these functions.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class SQLiteBackend:
         self._broker = broker = SQLiteBroker(self._queue)
         self._records = records = SQLiteRecords(self._queue, ends=True)
         self._inspector = inspector = SQLiteInspector(self._queue)
-        # What the protocols ask for is done in these rooms.
+        # The operations of the protocols are those of these parts.
         self.enqueue, self.claim, self.settle, self.extend = broker.enqueue, broker.claim, broker.settle, broker.extend
         self.release, self.maintain, self.lease_ms = broker.release, broker.maintain, broker.lease_ms
         self.interrupt, self.close = broker.interrupt, broker.close

@@ -1,4 +1,4 @@
-"""From SQLite's result codes to the errors of the package."""
+"""Turns SQLite's result codes into the errors of pyxqueue."""
 
 from __future__ import annotations
 

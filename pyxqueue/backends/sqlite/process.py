@@ -1,4 +1,4 @@
-"""What all stores of one process must agree on, because the operating system and SQLite keep it per process.
+"""State that all stores of one process share, because the operating system and SQLite keep it per process.
 
 * A POSIX lock on a file is lost as soon as *any* descriptor of that file is closed in the process, also one of another
   copy of the SQLite library. So no store may read the header of a file that another store of
