@@ -11,9 +11,9 @@ from ..client.admin import BULK, Admin, BatchResult, Place, Where
 from ..client.finding import seconds_of_age
 from ..client.queue import TaskQueue
 from ..printable import quoted
+from .arguments import take_ids, take_module
 from .output import Decorated, confirm, print_json, print_result, say
 from .target import Target
-from .words import take_ids, take_module
 
 _COUNTED = 10_000
 """How many tasks that fit are counted."""

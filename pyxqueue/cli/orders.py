@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Sequence
 
 import click
 
-from ..client.ordering import facts_in
 from ..client.queue import TaskQueue
+from ..client.workers import facts_in
 from ..printable import counted, printable
+from .arguments import take_one
 from .output import Decorated, json_option, print_json, say
 from .target import Target, target_options
-from .words import take_one
 
 _LOOK_EVERY = 0.5
 

@@ -43,11 +43,11 @@ from .finding import (
 )
 from .flow_view import ShowsFlows
 from .limits import paused_name, paused_tasks
-from .opened import QueueStore
-from .ordering import GivesOrders, workers_in
 from .producing import Producer
+from .queue_store import QueueStore
 from .reasons import known, unknown
 from .views import BatchResult, QueueInfo, QueuePage, TaskDetails, TaskPage, WorkerInfo
+from .workers import GivesOrders, workers_in
 
 __all__ = [
     "Admin",

@@ -18,7 +18,7 @@ from ..options import MAX_SECONDS
 from ..printable import quoted
 from ..protocols import AsyncHasMaxLength, Backend, HasMaxLength, TakenIn
 from ..stores import OpenStore
-from .opened import QueueStore
+from .queue_store import QueueStore
 
 PLAIN = LockTerms()
 """For messages without a lock."""

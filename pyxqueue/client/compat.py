@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..context import current_task
 from ..ids import id_text
 from ..model.message import Message, Progress, TaskInfo, TaskStatus
-from .opened import QueueStore
+from .queue_store import QueueStore
 from .result import AsyncResult
 
 if TYPE_CHECKING:

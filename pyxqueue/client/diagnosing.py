@@ -11,10 +11,10 @@ from ..model.message import Depth
 from ..printable import counted
 from ..protocols import Backend, Diagnosing, Pausing
 from .limits import paused_tasks
-from .opened import QueueStore
-from .ordering import workers_in
+from .queue_store import QueueStore
 from .reasons import PAUSED, name_paused
 from .views import WorkerInfo
+from .workers import workers_in
 
 _HOSTS = 3
 """The most hosts that a finding names."""

@@ -19,8 +19,8 @@ from ..printable import quoted
 from ..protocols import Serializer
 from ..registry import Registry, TaskSpec
 from ..serializers import JSONSerializer
-from .opened import QueueStore
 from .producing import Producer
+from .queue_store import QueueStore
 from .reasons import known
 from .result import AsyncResult
 

@@ -15,7 +15,7 @@ from ..model.message import Message
 from ..model.places import Listed, Place
 from ..printable import quoted
 from ..protocols import Backend, HasPlaces
-from .opened import QueueStore
+from .queue_store import QueueStore
 
 SCAN_LIMIT = 5_000
 """How many tasks one call looks at, so that it returns soon however long the queue is."""

@@ -17,7 +17,7 @@ from ..model.flows import many as as_many
 from ..model.message import TaskInfo, TaskStatus
 from ..printable import quoted
 from ..protocols import Backend, HasFlows
-from .opened import QueueStore
+from .queue_store import QueueStore
 from .reasons import known
 
 _PAGE = 256

@@ -15,7 +15,7 @@ from ..model.rates import Pace, RateInfo
 from ..options.limits import Rate, limit_store, rate_store
 from ..printable import quoted
 from ..protocols import Backend, LimitPausing, LimitStore, RateStore, limit_pausing_of
-from .opened import QueueStore
+from .queue_store import QueueStore
 
 __all__ = ["GateInfo", "LimitInfo", "Limits", "RateInfo"]
 

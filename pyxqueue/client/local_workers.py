@@ -22,7 +22,7 @@ from ..names import home_of, import_path, nameless_script
 from ..printable import quoted
 from ..protocols import StoreOptions, in_one_process
 from ..registry import TaskSpec
-from .opened import QueueStore
+from .queue_store import QueueStore
 
 if TYPE_CHECKING:
     from ..supervisor.launch import Started, WorkerParts

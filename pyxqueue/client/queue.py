@@ -27,8 +27,8 @@ from .flow_block import BuildsFlows
 from .habits import QUEUE_HABITS, no_attribute
 from .keeping import KeepsResources
 from .local_workers import LocalWorkers
-from .opened import QueueStore
 from .producing import Producer
+from .queue_store import QueueStore
 from .result import AsyncResult
 from .sending import SendsEvents
 from .settings import (

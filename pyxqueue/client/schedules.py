@@ -19,8 +19,8 @@ from ..printable import quoted
 from ..protocols import ScheduleChange, ScheduleStore, confirm
 from ..registry import Registry
 from ..ticking import Ticker, store_of_schedules, triggered_call, unreadable
-from .opened import QueueStore
 from .producing import Producer
+from .queue_store import QueueStore
 from .result import AsyncResult
 from .task import Task, spec_of
 

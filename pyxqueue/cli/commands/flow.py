@@ -10,9 +10,9 @@ import click
 from ...client.flow_view import FlowView
 from ...model.message import TaskInfo
 from ...printable import counted
+from ..arguments import take_one
 from ..output import json_option, print_json, say
 from ..target import Target, pass_target, target_options
-from ..words import take_one
 
 _WIDEST = 60
 """The widest indent of a tree, in columns."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import click
 
+from ..arguments import take_one
 from ..output import confirm, json_option, print_json, say, yes_option
 from ..target import Target, check_group, pass_target, target_options
-from ..words import take_one
 
 
 @click.command("remove-group")

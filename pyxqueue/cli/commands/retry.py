@@ -12,10 +12,10 @@ from ...client.admin import Place
 from ...client.editing import arguments_of_json
 from ...client.queue import TaskQueue
 from ...printable import quoted
+from ..arguments import module_hint, take_module
 from ..filters import act_on_those, print_batch, where_given, where_options
 from ..output import Decorated, json_option, print_json, say, yes_option
 from ..target import Target, pass_target, target_options
-from ..words import module_hint, take_module
 
 
 def _note_change(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -11,9 +11,9 @@ import click
 from ...client.schedules import ScheduleHandle
 from ...errors import UnknownScheduleError
 from ...printable import quoted
+from ..arguments import take_ids
 from ..output import cut, json_option, print_json, print_table, say
 from ..target import Target, module_argument, pass_target, target_options
-from ..words import take_ids
 
 _words = click.argument("words", metavar="[MODULE[:QUEUE]] ID...", nargs=-1, required=True)
 

@@ -13,9 +13,9 @@ from ...client.views import TaskDetails
 from ...model.locks import LockKind, lock_of
 from ...model.message import TaskStatus
 from ...printable import indented
+from ..arguments import take_one
 from ..output import age, bar, json_option, moment, print_json, print_table, say, showable
 from ..target import Target, pass_target, target_options
-from ..words import take_one
 
 _HELD = {
     LockKind.FINISHED: "until it has finished",

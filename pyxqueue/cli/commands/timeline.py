@@ -11,9 +11,9 @@ from ...client.timeline import Span, spans_of
 from ...client.views import TaskDetails
 from ...clock import wall_clock
 from ...model.message import TaskStatus
+from ..arguments import take_one
 from ..output import age, cut, json_option, moment, print_json, say
 from ..target import Target, pass_target, target_options
-from ..words import take_one
 
 _BAR = 40
 

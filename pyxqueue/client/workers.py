@@ -1,4 +1,4 @@
-"""Orders to workers: drain them, or stop them."""
+"""The workers of a group: list them, drain them, or stop them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import ConfigurationError, UnknownWorkerError
 from ..model.presence import Announcement, OrderKind, Present, WorkerFacts, facts_of
 from ..printable import printable, quoted
 from ..protocols import Backend, HasPresence
-from .opened import QueueStore
+from .queue_store import QueueStore
 from .views import WorkerInfo
 
 _LISTED = 20
