@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pyxqueue.backends.sqlite import SQLiteBackend
+from pyxqueue.backends.sqlite.process import HOOKS, PROCESS
 from pyxqueue.backends.sqlite.store import Store
 from pyxqueue.model.message import Done, Message, Record, Settlement, TaskStatus
-from tests.support.interrupting import places
+from tests.support.interrupting import Interrupt, places
 from tests.support.until import PATIENCE, until
 
 from .conftest import Open
@@ -49,6 +50,25 @@ def test_an_interrupt_at_any_place(open_store: Open, name: str, wal: bool) -> No
             there.enqueue([Message(f"there{next(others)}", "job", delay_ms=10**9)])
             pool.submit(here.enqueue, [Message(f"other{place}", "job", delay_ms=10**9)]).result(PATIENCE)
             until(lambda: is_idle(here._store), f"all connections are given back, after place {place}")
+
+
+def test_an_interrupt_while_the_process_forks(open_store: Open) -> None:
+    """No connection crosses the fork, and other threads go on after it. Python ignores what its hooks raise."""
+    here, numbers, crossing = open_store(), itertools.count(), list[object]()
+    hooks = [PROCESS._before] * HOOKS
+    hooks += [lambda: crossing.extend(here._store._all), *[PROCESS._after_in_parent] * HOOKS]
+
+    def fork() -> None:
+        for hook in hooks:
+            try:  # noqa: SIM105 - `suppress` can be interrupted itself
+                hook()
+            except Interrupt:
+                pass
+
+    with ThreadPoolExecutor(1) as pool:
+        for _ in places(fork):
+            pool.submit(here.enqueue, [Message(f"n{next(numbers)}", "job")]).result(PATIENCE)
+    assert not crossing
 
 
 def test_waits_are_woken_after_an_interrupt(open_store: Open) -> None:

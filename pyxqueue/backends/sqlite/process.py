@@ -14,11 +14,14 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import frozen
 
 Inode = tuple[int, int]
+HOOKS = 3
+"""How often the hooks are called. A task that forks may be interrupted in one: Python ignores what a hook raises, and
+forks all the same."""
 
 
 @frozen
@@ -33,7 +36,7 @@ class Holder(Protocol):
     """Something with connections."""
 
     def before_fork(self) -> None:
-        """Close every connection, and open none until `after_fork`."""
+        """Close every connection, and open none until `after_fork`. Both are called again if they were interrupted."""
         ...
 
     def after_fork(self, *, child: bool) -> None: ...
@@ -59,25 +62,28 @@ class Process:
         with self.opening:
             self._holders.add(holder)
             if not self._hooked and hasattr(os, "register_at_fork"):
-                os.register_at_fork(
-                    before=self._before, after_in_parent=self._after_in_parent, after_in_child=self._after_in_child
-                )
+                for _ in range(HOOKS):
+                    os.register_at_fork(
+                        before=self._before, after_in_parent=self._after_in_parent, after_in_child=self._after_in_child
+                    )
                 self._hooked = True
 
     def judged(self, inode: Inode) -> Judged | None:
         """What is known about a file to which this process has a connection. The caller has locked `opening`."""
         return next((found for holder in list(self._holders) if (found := holder.judged(inode)) is not None), None)
 
+    # Each of these goes on where it was interrupted, and does nothing if all is done.
+
     def _before(self) -> None:
-        self._forking.acquire()
+        _lock(self._forking)
         # A thread that has a connection may be waiting for `opening`, so it stays locked only once all are paused.
-        self.opening.acquire()
+        _lock(self.opening)
         while new := [holder for holder in self._holders if holder not in self._paused]:
             self.opening.release()
             for holder in new:
-                self._paused.append(holder)
                 holder.before_fork()
-            self.opening.acquire()
+                self._paused.append(holder)
+            _lock(self.opening)
 
     def _after_in_parent(self) -> None:
         self._after(child=False)
@@ -86,11 +92,24 @@ class Process:
         self._after(child=True)
 
     def _after(self, *, child: bool) -> None:
-        for holder in self._paused:
-            holder.after_fork(child=child)
-        self._paused = []
-        self.opening.release()
+        if not has_locked(self._forking):
+            return
+        while self._paused:
+            self._paused[-1].after_fork(child=child)
+            self._paused.pop()
+        if has_locked(self.opening):
+            self.opening.release()
         self._forking.release()
+
+
+def has_locked(lock: Any) -> bool:
+    """Return whether this thread has locked a reentrant lock, or that of a condition."""
+    return bool(lock._is_owned())  # noqa: SLF001 - as `threading.Condition` does: there is no public name
+
+
+def _lock(lock: threading.RLock) -> None:
+    if not has_locked(lock):
+        lock.acquire()
 
 
 PROCESS = Process()

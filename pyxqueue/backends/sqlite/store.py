@@ -28,7 +28,7 @@ from .faults import typed, vanished
 from .libraries import Lookout
 from .location import Location
 from .opening import Opened, Opener, inode_of
-from .process import PROCESS, Inode, Judged
+from .process import PROCESS, Inode, Judged, has_locked
 
 BUSY_LIMIT = 10.0
 """Seconds to try for a lock before the store counts as unavailable."""
@@ -260,7 +260,8 @@ class Store:
         """Let every transaction end, then close all connections. The lock is kept: a copy of it that another thread had
         locked would stay locked for ever."""
         end = time.monotonic() + _FORK_PATIENCE
-        self.changed.acquire()
+        if not has_locked(self.changed):
+            self.changed.acquire()
         self._forking = True
         while self._lent and time.monotonic() < end:
             with suppress(KeyboardInterrupt):  # Python ignores what such a hook raises, and forks all the same
@@ -278,8 +279,9 @@ class Store:
             self._lent = 0
             self.wrote = None  # its thread is in the parent
         self._forking = False
-        self.changed.notify_all()
-        self.changed.release()
+        if has_locked(self.changed):
+            self.changed.notify_all()
+            self.changed.release()
 
     def judged(self, inode: Inode) -> Judged | None:
         found = next((opened for opened in list(self._all) if opened.inode == inode), None)
