@@ -73,17 +73,23 @@ class Children:
         """Start the watchdog, and all processes."""
         self.watchdog = Watchdog.start()
         self._children = [Child(index) for index in range(1, self.count + 1)]
-        self.restart()
+        for child in self._children:
+            self._spawn(child)
 
     def alive(self) -> list[Child]:
         return [child for child in self._children if child.pid]
 
     def restart(self) -> None:
-        """Start a process for each child that has none, unless it must wait after failures."""
+        """Start a process for each child that has none, unless it must wait after failures. If the system has no room
+        for a process now, the others go on."""
         now = time.monotonic()
         for child in self._children:
             if not child.pid and now >= child.restart_at:
-                self._spawn(child)
+                try:
+                    self._spawn(child)
+                except OSError as error:
+                    self._put_off(child)
+                    log.error("a worker process cannot be started now: %s", error)
 
     def reap(self, helpers: set[int]) -> Iterator[tuple[Child, int]]:
         """Return each child whose process has ended, and its exit code. `helpers`: the supervisor's other processes."""
@@ -108,8 +114,9 @@ class Children:
             self.watchdog.stop()
 
     def _spawn(self, child: Child) -> None:
+        table = self.make_table()
         child.table.close()
-        child.table = self.make_table()
+        child.table = table
         name = self.name(child.index)
         child.born = child.heard = time.monotonic()
         child.overdue, child.cancelled, child.silent, child.cut_off, child.slow = None, [], False, False, False
@@ -125,11 +132,18 @@ class Children:
         kill_group(child.pid)  # the processes that it has started
         self.watchdog.remove(child.pid)
         child.pid = 0
-        now = time.monotonic()
         told = child.overdue is not None or bool(child.cancelled or child.retired)
-        sound = told or (child.table.start.done and now - child.born > _STABLE)
-        child.failures = 0 if sound else child.failures + 1
-        child.restart_at = now + (min(_MAX_PAUSE, 0.1 * 2**child.failures) if child.failures > 1 else 0.0)
+        if told or (child.table.start.done and time.monotonic() - child.born > _STABLE):
+            child.failures, child.restart_at = 0, 0.0
+        else:
+            self._put_off(child)
+
+    @staticmethod
+    def _put_off(child: Child) -> None:
+        """Note that a process could not start. The first time it is started again at once."""
+        child.failures += 1
+        pause = min(_MAX_PAUSE, 0.1 * 2**child.failures) if child.failures > 1 else 0.0
+        child.restart_at = time.monotonic() + pause
 
     def _keep_watchdog(self) -> None:
         if self.watchdog.ended():

@@ -7,7 +7,6 @@ import contextlib
 import inspect
 import logging
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -38,7 +37,7 @@ from .care import QueueAccess
 from .child import boot, consumer_name
 from .duties import Duty
 from .log_process import LogWriter
-from .processes import end_process, fork, fork_is_safe
+from .processes import end_process, fork, fork_is_safe, readable
 from .signs import SignsOfLife
 from .starters import Starter, fork_worker, spawn_worker
 from .supervisor import Supervisor
@@ -319,7 +318,7 @@ def _start_interpreter(reimport: Sequence[str], flags: Sequence[str], check: Cal
 
 def _wait_imported(process: subprocess.Popen[bytes], leash: int) -> None:
     """Wait until the new process says that it has imported the tasks. Raises `ConfigurationError` if it does not."""
-    ready, _, _ = select.select([leash], [], [], _IMPORT_PATIENCE)
+    ready = readable([leash], _IMPORT_PATIENCE)
     with contextlib.suppress(ConnectionResetError):
         if ready and os.read(leash, 1) == _READY:
             return

@@ -165,6 +165,6 @@ def _ended(pid: int) -> bool:
 
 
 def _ready(connection: socket.socket, deadline: float, *, to_write: bool) -> bool:
-    rest = max(0.0, deadline - time.monotonic())
-    readable, writable, _ = select.select([] if to_write else [connection], [connection] if to_write else [], [], rest)
-    return bool(readable or writable)
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT if to_write else select.POLLIN)
+    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))

@@ -6,11 +6,12 @@ import contextlib
 import ctypes
 import logging
 import os
+import select
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from ..errors import BrokerError
@@ -67,6 +68,15 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
+
+
+def readable(fds: Iterable[int], seconds: float) -> set[int]:
+    """Wait until some of these file descriptors can be read, at most for so long, and return them. Unlike `select`, it
+    takes numbers of 1,024 and more, which a program with many open files has."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return {fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)}
 
 
 def own_group(pid: int) -> None:

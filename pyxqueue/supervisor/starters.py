@@ -23,7 +23,11 @@ def fork_worker(make: MakeWorker, consumer: str, table: InFlightTable, close_inh
     # Until the child has a handler of its own, a signal would run the supervisor's in it, and be lost.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     supervisor = os.getpid()
-    pid = fork()
+    try:
+        pid = fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
     if pid:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         own_group(pid)

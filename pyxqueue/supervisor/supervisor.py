@@ -8,7 +8,6 @@ that the loop waits on.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +27,7 @@ from .children import Child, Children
 from .log_process import LogWriter
 from .news import News
 from .presence import Presence
-from .processes import how_it_ended, kill_group
+from .processes import how_it_ended, kill_group, readable
 from .signs import SignsOfLife
 from .silence import SilenceWatch
 from .start_log import StartLog
@@ -148,7 +147,7 @@ class Supervisor:
         watched = [reader] if self.parent is None else [reader, self.parent]
         for care in self._cares:
             watched += care.watched()
-        ready, _, _ = select.select(watched, [], [], max(0.0, seconds))
+        ready = readable(watched, seconds)
         for care in self._cares:
             care.wake(ready)
         if reader in ready:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import _thread
+import fcntl
 import os
+import resource
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.inflight import InFlightTable
+from pyxqueue.supervisor import log_process, starters
 from pyxqueue.supervisor.child import consumer_name, with_pid
 from pyxqueue.supervisor.launch import check_startable
-from pyxqueue.supervisor.processes import end_process
+from pyxqueue.supervisor.processes import end_process, readable
 from pyxqueue.supervisor.starters import fork_worker
 from pyxqueue.worker.serving import QueueParts
 
@@ -53,6 +58,39 @@ def test_a_signal_on_the_way_to_a_new_process_is_not_lost() -> None:
     finally:
         signal.signal(signal.SIGTERM, ours)
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_process_that_cannot_be_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program that wanted it still receives its signals."""
+    monkeypatch.setattr(starters, "fork", Mock(side_effect=BlockingIOError))
+
+    with pytest.raises(BlockingIOError):
+        fork_worker(lambda *_: Stoppable(), "worker", InFlightTable(), lambda: None)  # type: ignore[arg-type]
+
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process may have more than 1,024 files open."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 2048:
+        pytest.skip("the system does not allow so many open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], 2048), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_program_with_many_open_files() -> None:
+    """It has file descriptors with large numbers, which are waited for like others."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, socket.socket(fileno=fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 1500)) as large:
+        assert readable([large.fileno()], 0.0) == set()
+        theirs.send(b".")
+        assert readable([large.fileno()], 0.0) == {large.fileno()}
+        assert log_process._ready(large, 0.0, to_write=False)
+        assert log_process._ready(large, 0.0, to_write=True)
 
 
 def test_a_name_gets_its_pid() -> None:

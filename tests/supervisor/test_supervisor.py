@@ -145,14 +145,22 @@ def wait_behind_a_long_task(table: InFlightTable) -> int:
     return live(table)
 
 
-def supervise(starter: Starter, broker: FakeBroker, done: Callable[[], object], signals: int = 1) -> None:
+def supervise(
+    starter: Starter,
+    broker: FakeBroker,
+    done: Callable[[], object],
+    signals: int = 1,
+    *,
+    start: Callable[[str, InFlightTable, Callable[[], None]], int] | None = None,
+) -> None:
     """Run a supervisor in this thread until `done`, then signal it as an operator would."""
 
     def connect() -> Broker:
         return broker  # type: ignore[return-value]
 
     options = WorkerOptions(processes=1, grace=5)
-    one = Supervisor(options, starter, [QueueAccess(connect)], name=lambda index: f"w{index}-{len(starter.born)}")
+    begin = start or starter
+    one = Supervisor(options, begin, [QueueAccess(connect)], name=lambda index: f"w{index}-{len(starter.born)}")
 
     def stop() -> None:
         until(done, "the test's condition")
@@ -179,6 +187,21 @@ def test_a_process_that_dies_is_replaced(broker: FakeBroker) -> None:
 
     assert broker.released == [("w1-0", []), ("w1-1", [])]
     assert not any(map(alive, starter.pids))
+
+
+def test_a_process_that_cannot_be_started_now(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
+    """When the system has no room for it, it is tried again, and the supervisor goes on."""
+    starter = Starter(die, live)
+    full = [BlockingIOError("no room"), BlockingIOError("no room")]
+
+    def start(consumer: str, table: InFlightTable, close_inherited: Callable[[], None]) -> int:
+        if starter.born and full:
+            raise full.pop()
+        return starter(consumer, table, close_inherited)
+
+    supervise(starter, broker, lambda: len(starter.born) == 2, start=start)
+
+    assert caplog.text.count("a worker process cannot be started now: no room") == 2
 
 
 def test_processes_that_keep_dying_are_replaced_after_pauses(broker: FakeBroker) -> None:
