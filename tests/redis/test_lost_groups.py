@@ -63,6 +63,35 @@ def test_a_group_that_is_made_again_hands_out_what_is_in_its_streams(redis_url: 
         assert sorted(found) == ["a", "b", "c"]
 
 
+def test_groups_keep_their_streams_if_only_the_list_of_groups_is_lost(redis_url: str, stream_key: str) -> None:
+    """Whichever comes first: else it would run the tasks of the first group, and that would have none."""
+    config = ConnectionConfig.from_url(redis_url)
+    first, second = (RedisBackend(config, StoreOptions(stream_key, group)) for group in ("cg", "eu"))
+    with closing(first), closing(second), Redis.from_url(redis_url) as client:
+        for backend in (first, second):
+            backend.lease_ms()
+        second.enqueue([Message("a", "job")])
+        (held,) = second.claim("one", 1, 0)
+        client.delete(f"{{{stream_key}}}:meta")
+        for backend in (second, first):
+            backend._registration.refresh()
+            backend.lease_ms()
+
+        assert second.settle([Settlement(held.receipt, HandBack())]) == [True]
+        assert [len(backend.claim("two", 9, 0)) for backend in (second, first)] == [1, 1]
+
+
+def test_a_priority_class_is_in_use_still_if_the_list_of_classes_is_lost(redis_url: str, stream_key: str) -> None:
+    """A worker that has enqueued nothing of that class claims what is in it."""
+    config = ConnectionConfig.from_url(redis_url)
+    producer, worker = (RedisBackend(config, StoreOptions(stream_key)) for _ in range(2))
+    with closing(producer), closing(worker), Redis.from_url(redis_url) as client:
+        producer.enqueue([Message(f"t{priority}", "job", priority=priority) for priority in (-1, 0, 60)])
+        client.delete(f"{{{stream_key}}}:meta")
+
+        assert [one.message.id for one in worker.claim("one", 9, 0)] == ["t60", "t0", "t-1"]
+
+
 def test_a_lost_group_is_said_once(redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture) -> None:
     """By whoever makes it again; a group or a priority class that is new is none."""
     backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))

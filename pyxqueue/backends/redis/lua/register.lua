@@ -37,6 +37,11 @@ else -- there is none yet, or another program wrote it
     end
   end
   if crowded or there >= tonumber(ARGV[5]) then return {call('HLEN', meta), {}} end
+  -- If only the meta hash was lost, the group goes on with its streams.
+  if is_there(KEYS[3]) and not is_there(KEYS[2]) then stream = KEYS[3] end
+  for i, class in ipairs(CLASSES) do
+    if call('EXISTS', KEYS[3 + 2 * i], KEYS[4 + 2 * i]) > 0 then stored = (stored or '') .. ' ' .. class end
+  end
 end
 local paused, lives, classes = paused_at(meta, group), {n = stream, a = KEYS[4]}, {}
 local wanted = ' ' .. (stored or '') .. ' ' .. ARGV[7] .. ' '
