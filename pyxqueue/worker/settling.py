@@ -19,9 +19,6 @@ from .events import Observer, TaskSettled, Throttle, done, log, log_settled, tel
 from .jobs import Jobs, Ran
 from .tally import Tally
 
-_SHORTEST_WAIT = 0.05
-"""Seconds. The `get` of Python 3.11 and 3.12 waits without an end if its timeout passes before it begins to wait."""
-
 
 @define(eq=False)
 class SettlingQueue:
@@ -81,8 +78,12 @@ class SettlingQueue:
             return self._queue.get()
         while True:
             tally.send_due()
+            # In Python 3.11 and 3.12, a `get` that has to lock the queue first may wait without an end if its timeout
+            # passes meanwhile. It is locked from here on until something is put.
             with suppress(queue.Empty):
-                return self._queue.get(timeout=max(_SHORTEST_WAIT, tally.left()))
+                return self._queue.get_nowait()
+            with suppress(queue.Empty):
+                return self._queue.get(timeout=tally.left())
 
     def settle_here(self) -> int:
         """Settle all that was put, one by one, in this thread. Returns how many that were."""

@@ -10,14 +10,16 @@ import pytest
 
 from pyxqueue import RetryLater, TaskQueue
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
+from pyxqueue.model.message import Delivery, Message, Returned
 from pyxqueue.model.statistics import OUTCOMES, TaskCounts
 from pyxqueue.testing import Fault, FaultyBroker, drain
+from pyxqueue.worker.jobs import Job, Ran
 from pyxqueue.worker.serving import QueueParts
 from pyxqueue.worker.tally import SEND_EVERY, Tally
 from pyxqueue.worker.worker import Worker
 
-from ..support.until import until
-from .harness import Bench
+from ..support.until import PATIENCE, until
+from .harness import Bench, beside
 
 
 class Time:
@@ -55,6 +57,29 @@ def tally(bench: Bench, store: Any = None, time: Time | None = None) -> Tally:
 
 def counted(bench: Bench) -> dict[str, TaskCounts]:
     return {one.name: one for one in bench.broker.statistics(60).totals}
+
+
+def test_what_was_counted_is_sent_though_hardly_any_time_is_left(bench: Bench) -> None:
+    """The wait until then ends in time, also if its timeout passes before it has begun."""
+    settling = bench.worker()._queues[0].settling
+    ran = Ran(Job(Delivery(Message("id", "good"), "receipt", 1), 0), Returned(b"1"), 0.0)
+    pauses = iter([number * 1e-9 for number in range(20)] * 1_000)
+
+    class Brief:
+        """There is something to send very soon, again and again."""
+
+        def send_due(self) -> None:
+            settling.put(ran)  # as when something is put while nobody waits
+            settling._queue.get()
+
+        def left(self) -> float:
+            if (pause := next(pauses, None)) is None:
+                settling.close()
+            return pause or 0.0
+
+    settling.tally = Brief()  # type: ignore[assignment] # as much of a tally as is asked here
+
+    assert beside(settling._next).result(PATIENCE) is None
 
 
 def ended(bench: Bench) -> dict[str, dict[str, int]]:
