@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
 import pytest
 
+from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.model.message import Message
+from pyxqueue.protocols import StoreOptions
 from pyxqueue.waking import Bell, start_thread
-from tests.support.until import PATIENCE
+from tests.support.until import PATIENCE, until
 
 
 def test_a_wait_ends_however_soon_it_is_to_end() -> None:
@@ -51,6 +55,18 @@ def test_a_thread_that_is_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
     start_thread(runs.set, "last")
 
     assert runs.wait(PATIENCE)
+
+
+def test_a_wait_in_memory_for_ages() -> None:
+    """It may be longer than Python lets a thread wait at once."""
+    store = MemoryStore()
+    backend = MemoryBackend(store, StoreOptions("tasks"))
+    backend.enqueue([Message("id", "job")])
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(backend.wait, ["id"], sys.maxsize)
+        until(lambda: waiting.done() or store.changed._waiters, "it waits")  # type: ignore[attr-defined] # of Python
+        backend.delete(["id"])
+        assert waiting.result(PATIENCE) == [None]
 
 
 @pytest.mark.parametrize("seconds", [None, 1e18, float("inf")])

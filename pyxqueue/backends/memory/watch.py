@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Condition
+from threading import TIMEOUT_MAX, Condition
 from typing import TypeVar
 
 from ...clock import deadline_after, seconds_left
@@ -29,4 +29,6 @@ def wait(
             if final or (left is not None and left <= 0):
                 return found
             event = next_event()
-            changed.wait(left if event is None else min(event / 1000, left if left is not None else event))
+            if event is not None:
+                left = event / 1000 if left is None else min(event / 1000, left)
+            changed.wait(None if left is None else min(left, TIMEOUT_MAX))
