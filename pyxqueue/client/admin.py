@@ -96,7 +96,7 @@ class Admin(ShowsFlows, Diagnoses, ListsPlaces, GivesOrders, EditsTasks):
         `group`: another group of the queue. Raises `ConfigurationError` if the queue does not have that group.
         """
         options, backend = self._store.core.options, self._store.here().backend
-        about = dict(backend.about()) if isinstance(backend, HasAbout) else {}
+        about = _about(backend)
         if group is None or group == options.group:
             return _info(options.stream_key, options.group, backend, about)
         if group not in (groups := self.groups()):
@@ -112,8 +112,7 @@ class Admin(ShowsFlows, Diagnoses, ListsPlaces, GivesOrders, EditsTasks):
             return None
         names, complete = backend.queues(_QUEUES)
         queues = [info for name in names[:limit] for info in self._groups_of(name)]
-        about = dict(backend.about()) if isinstance(backend, HasAbout) else {}
-        return QueuePage(about, queues, max(0, len(names) - limit), complete)
+        return QueuePage(_about(backend), queues, max(0, len(names) - limit), complete)
 
     def workers(self, *, tasks: int = 3) -> Sequence[WorkerInfo]:
         """Return the live workers in the order of their names, each with details about its first `tasks` tasks.
@@ -354,6 +353,11 @@ def _afresh(backend: Backend) -> Callable[[Sequence[str]], Sequence[bool]]:
         return backend.requeue(ids)
 
     return requeue
+
+
+def _about(backend: Backend) -> Mapping[str, str]:
+    """Return the facts that a store reports about itself, by name; none if it does not report any."""
+    return dict(backend.about()) if isinstance(backend, HasAbout) else {}
 
 
 def _info(queue: str, group: str, backend: Backend, about: Mapping[str, str]) -> QueueInfo:

@@ -88,7 +88,7 @@ class CallConflicted(Struct, frozen=True):
 
 
 Event: TypeAlias = TaskStarted | TaskSettled | TaskExpired | TickSkipped | CallConflicted
-"""What an observer is told. Later versions may add classes."""
+"""The events that an observer is called with. Later versions may add classes."""
 Observer: TypeAlias = Callable[[Event], None]
 _NEWS = {kind.__name__: kind for kind in (TaskExpired, TickSkipped)}
 """The events that a supervisor finds, for an observer in one of its workers."""
@@ -155,7 +155,7 @@ _expiries = Throttle("tasks that expired before they started: %d more")
 
 
 def log_plugin_failure(plugin: str, hook: str, what: str) -> None:
-    """Log that a plugin did wrong in a hook: `what`, or else the error that is being handled."""
+    """Log that a plugin failed in a hook: `what`, or else the error that is being handled."""
     more = f"errors of the plugin {plugin} in {hook}(): %d more"
     throttle = _plugin_failures.setdefault((plugin, hook), Throttle(more))
     if what:

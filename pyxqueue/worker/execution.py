@@ -59,7 +59,7 @@ class Execution:
     around: Enter | None = field(default=None, init=False)
     """Enters what plugins have around the function."""
     steps: JobSteps | None = field(default=None, init=False)
-    """Those of this run, once it has used some."""
+    """The steps of this run, once it has used some."""
 
     def open_steps(self) -> JobSteps:
         """Return the steps of this run."""

@@ -38,7 +38,7 @@ class Lifetime:
 
     max_tasks: int | None = None
     max_memory: float | None = None
-    """In MiB."""
+    """The most memory, in MiB."""
     _claimed: int = field(default=0, init=False)
 
     def left(self) -> int:

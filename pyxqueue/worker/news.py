@@ -1,4 +1,4 @@
-"""The thread of a worker that tells observers what the supervisor has found."""
+"""The thread of a worker that passes events from the supervisor to observers."""
 
 from __future__ import annotations
 

@@ -29,16 +29,16 @@ class QueueParts:
     registry: Registry
     codec: Codec
     observer: Observer | None = None
-    """It is told of every start and settlement."""
+    """Called for every start and settlement."""
     name: str = ""
     """The queue's name in the log."""
     plugins: Plugins | None = None
     resources: Sequence[Resources] = ()
-    """They are closed when the process ends. One, if the queue has resources by then."""
+    """Empty, or the one `Resources` of the queue, which is closed when the process ends."""
     eager: bool = False
     """Whether a task that waits for another one lets it run meanwhile."""
     tally: Tally | None = None
-    """Counts what becomes of its tasks; None if nobody wants statistics."""
+    """Counts how its tasks end; None if the queue has no statistics."""
 
 
 @define(eq=False)

@@ -37,7 +37,7 @@ class SettlingQueue:
     of: str = ""
     """What the log adds to the id of a task: its queue, where there are several."""
     tally: Tally | None = None
-    """Counts what is settled; None if nobody wants statistics."""
+    """Counts what is settled; None if the queue has no statistics."""
     thread: int = 1
     """The number of its thread, among those that ask the store."""
     _queue: queue.SimpleQueue[Ran | None] = field(factory=queue.SimpleQueue, init=False)

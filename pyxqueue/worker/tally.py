@@ -1,4 +1,4 @@
-"""Adds up what became of tasks, in this process, and sends it to the store from time to time."""
+"""Counts how tasks end in this process, and sends the counts to the store from time to time."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Tally:
     _rows: dict[str, list[float]] = field(factory=dict, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
     _unsent: StatisticsBatch | None = field(default=None, init=False)
-    """The batch of which it is not known whether the store has counted it."""
+    """A batch that was sent, if it is not known whether the store has counted it."""
     _number: int = field(default=0, init=False)
     _due: float = field(default=0.0, init=False)
     """When to send again."""
@@ -169,5 +169,5 @@ def _in_ms(row: Sequence[float]) -> list[int]:
 
 
 def tally_of(broker: Broker, registry: Registry, sender: str, *, wanted: bool) -> Tally | None:
-    """Return a tally for the broker's group; None if none is `wanted`, or the store keeps no statistics."""
+    """Return a tally for the group of the broker; None if it is not `wanted`, or if the store keeps no statistics."""
     return Tally(broker, registry, sender) if wanted and isinstance(broker, HasStatistics) else None

@@ -79,7 +79,7 @@ class Worker:
     _claimer: Claimer = field(init=False)
     _monitors: Sequence[Monitor] = field(init=False)
     plugins: Plugins | None = field(init=False)
-    """Those of all queues."""
+    """The plugins of all queues."""
     _news: Sequence[News] = field(init=False)
     """One, if a queue has an observer."""
 
