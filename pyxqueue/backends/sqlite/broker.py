@@ -20,7 +20,7 @@ from ...takeovers import log_takeovers
 from . import expiring, locking, resuming, upkeep
 from .claiming import deliveries_of, lend
 from .flowing import Flows
-from .group import Group, Packed, packed
+from .group import Group, Holding, Packed, packed
 from .jumps import ClockJumps
 from .lengths import Lengths
 from .limits import RAISED, SQLiteLimits
@@ -190,7 +190,7 @@ class SQLiteBroker:
             group = groups.mine
             rows = list(map(row_of, group.db.execute(_IN_FLIGHT_OF, (group.key, consumer, limit))))
             for row in rows:
-                receipt = f"{row.seq}.{row.fence}"
+                receipt = Holding(row.seq, row.fence, row.id).receipt
                 remember(group.db, row, past.get(receipt, ""))
                 running = receipt in started
                 group.put_back(row.charged(Event.RELEASE_STARTED if running else Event.RELEASE), 0)

@@ -9,7 +9,7 @@ from ...model.locks import is_held_until_start
 from ...model.message import Delivery, Message
 from ...model.rates import has_rate
 from ...model.turns import BY_AGE, Lines, Turn, take_first, take_turns
-from .group import CHUNK, Group
+from .group import CHUNK, Group, Holding
 from .rows import FIELDS, FIELDS_SIZE, SMALL_FIELDS, is_id, is_time, nameless, padded, read_message, up_to, within
 from .schema import AT, CAME_BACK, CLASS, FAIR, IN_FLIGHT, LINES, NEW, NEW_TASKS, PRIORITIZED
 
@@ -133,11 +133,13 @@ def deliveries_of(lent: Lent) -> list[Delivery]:
 
 def _delivery(row: Sequence[Any], lent: Lent) -> Delivery:
     seq, task_id, *header, _, fields, _ = row
-    message = read_message(fields, task_id if is_id(task_id) else nameless(seq), header)
+    if not is_id(task_id):
+        task_id = nameless(seq)
+    message = read_message(fields, task_id, header)
     must_begin = isinstance(message, Message) and (
         lent.asks_all
         or message.expires_ms > 0
         or (message.lock != "" and is_held_until_start(message))
         or (message.gates != () and has_rate(message))
     )
-    return Delivery(message, f"{seq}.{lent.fence}", lent.fence, must_begin, lent.now)
+    return Delivery(message, Holding(seq, lent.fence, task_id).receipt, lent.fence, must_begin, lent.now)

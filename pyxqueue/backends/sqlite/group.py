@@ -58,7 +58,7 @@ from .schema import (
 
 CHUNK = 500
 """Ids in one statement."""
-_RECEIPT = re.compile(r"(-?[1-9]\d{0,18}|0)\.([1-9]\d{0,17}|0)", re.ASCII)
+_RECEIPT = re.compile(r"(-?[1-9]\d{0,18}|0)\.([1-9]\d{0,17}|0)(?:\.([\x00-\x7f]{1,64}))?", re.ASCII)
 
 _LEAN = f"SELECT {LEAN} FROM task WHERE grp = ?"  # noqa: S608 - our own words
 IN_FLIGHT_ROWS = f"SELECT {LEAN} FROM task NOT INDEXED WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT}"  # noqa: S608
@@ -81,16 +81,22 @@ _LENGTH = f"""SELECT
 
 
 class Holding(NamedTuple):
-    """What a receipt says: the row of a task, and the fencing token of its claim."""
+    """What a receipt says: the row of a task, the fencing token of its claim, and its id. A file that was restored from
+    a backup uses the numbers again that it had used since. The receipts of older releases have no id."""
 
     seq: int
     fence: int
+    id: str
+
+    @property
+    def receipt(self) -> str:
+        return f"{self.seq}.{self.fence}.{self.id}"
 
 
 def holding_of(receipt: str) -> Holding | None:
     """None for what `Holding` cannot be: such a receipt was never issued."""
     numbers = _RECEIPT.fullmatch(receipt)
-    return Holding(seq, int(numbers[2])) if numbers and fits(seq := int(numbers[1])) else None
+    return Holding(seq, int(numbers[2]), numbers[3] or "") if numbers and fits(seq := int(numbers[1])) else None
 
 
 _END_USUAL = f"""UPDATE task SET place = {HISTORY}, sort = ?, updated = ?, ended = ?, known_until = ?,
@@ -177,12 +183,13 @@ class Group:
     def in_flight(self, receipts: Sequence[str]) -> dict[str, Row]:
         """B4: by receipt, the task in flight whose current receipt it is. Its lease may have ended (B3)."""
         wanted = {holding: receipt for receipt in receipts if (holding := holding_of(receipt))}
-        seqs, found = [seq for seq, _ in wanted], dict[str, Row]()
+        seqs, found = [holding.seq for holding in wanted], dict[str, Row]()
         for start in range(0, len(seqs), CHUNK):
             sql, values = padded(IN_FLIGHT_ROWS, seqs[start : start + CHUNK])
             for row in map(row_of, self.db.execute(sql, [*values, self.key])):
-                if receipt := wanted.get(Holding(row.seq, row.fence), ""):
-                    found[receipt] = row
+                for task_id in (row.id, ""):
+                    if receipt := wanted.get(Holding(row.seq, row.fence, task_id), ""):
+                        found[receipt] = row
         return found
 
     def first(self, place: int) -> float | None:

@@ -10,10 +10,10 @@ from ...model.transitions import ENDS, event_of, late_reason, too_late
 from . import resuming
 from .flowing import Flows
 from .group import CHUNK, Group, Holding, due_after, holding_of, minimal, packed
-from .rows import Row, padded, record_bytes, remember
+from .rows import Row, padded, record_bytes, remember, up_to
 from .schema import FAILED, FLOW, HISTORY, IN_FLIGHT, SHARED
 
-CURRENT = f"""SELECT seq, fence FROM task NOT INDEXED
+CURRENT = f"""SELECT seq, fence, {up_to("id", 65)} FROM task NOT INDEXED
     WHERE seq IN ({{}}) AND grp = ? AND place = {IN_FLIGHT} AND raw IN (0, {SHARED}) AND progress IS NULL"""  # noqa: S608 - our own words
 
 
@@ -77,10 +77,10 @@ def settle(group: Group, settlements: Sequence[Prepared]) -> list[bool]:
     return settled
 
 
-def _current(group: Group, seqs: Sequence[int]) -> set[tuple[int, int]]:
+def _current(group: Group, seqs: Sequence[int]) -> set[tuple[int, int, str]]:
     """The holdings of these tasks, of those in flight that have no progress to be kept and no lock to give
     back."""
-    found: set[tuple[int, int]] = set()
+    found: set[tuple[int, int, str]] = set()
     for start in range(0, len(seqs), CHUNK):
         sql, values = padded(CURRENT, seqs[start : start + CHUNK])
         found.update(group.db.execute(sql, [*values, group.key]))
