@@ -99,9 +99,6 @@ def holding_of(receipt: str) -> Holding | None:
     return Holding(seq, int(numbers[2]), numbers[3] or "") if numbers and fits(seq := int(numbers[1])) else None
 
 
-_END_USUAL = f"""UPDATE task SET place = {HISTORY}, sort = ?, updated = ?, ended = ?, known_until = ?,
-    record = ?, record_end = ? WHERE seq = ?"""  # noqa: S608 - our own words
-
 _STANDING = (*FAIR.values(), DEPENDENT)
 """The places of tasks that may stand in a fair line when they end: one that was dependent when its row was read may
 have become ready by an end of the same batch."""
