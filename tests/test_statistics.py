@@ -20,7 +20,6 @@ from pyxqueue.model.statistics import (
     Histogram,
     TaskCounts,
     add,
-    bucket,
     read_slot,
     show,
     slots_of,
@@ -33,14 +32,6 @@ T = 1_700_000_000_000 // TEN_MINUTES * TEN_MINUTES
 def histogram(**counts: int) -> Histogram:
     """A histogram with counts by the number of the bucket, as in ``b3=7``."""
     return Histogram(tuple(counts.get(f"b{number}", 0) for number in range(BUCKETS)))
-
-
-@pytest.mark.parametrize(
-    ("ms", "number"), [(0, 0), (5, 0), (5.1, 1), (10, 1), (999, 7), (1_800_000, 14), (1_800_001, 15), (10**12, 15)]
-)
-def test_a_time_is_in_the_bucket_of_the_next_bound(ms: float, number: int) -> None:
-    """A bound belongs to its bucket; the last bucket has all that is longer than the last bound."""
-    assert bucket(ms) == number
 
 
 def test_quantiles_are_read_within_a_bucket() -> None:

@@ -13,7 +13,6 @@ All functions accept whatever another program may have written into a slot, and 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Protocol
 
@@ -189,11 +188,6 @@ class StatisticsBatch(Struct, frozen=True):
 
 def empty_row() -> Row:
     return [0] * COLUMNS
-
-
-def bucket(ms: float) -> int:
-    """Return the number of the bucket in which a time is counted."""
-    return bisect_left(BOUNDS_MS, ms)
 
 
 def summed(counts: Iterable[TaskCounts]) -> list[TaskCounts]:

@@ -10,7 +10,7 @@ import pytest
 
 from pyxqueue import RetryLater, TaskQueue
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
-from pyxqueue.model.message import Delivery, Message, Returned
+from pyxqueue.model.message import Delivery, Done, Message, Returned, Settlement
 from pyxqueue.model.statistics import OUTCOMES, TaskCounts
 from pyxqueue.testing import Fault, FaultyBroker, drain
 from pyxqueue.worker.jobs import Job, Ran
@@ -80,6 +80,23 @@ def test_what_was_counted_is_sent_though_hardly_any_time_is_left(bench: Bench) -
     settling.tally = Brief()  # type: ignore[assignment] # as much of a tally as is asked here
 
     assert beside(settling._next).result(PATIENCE) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "number"),
+    [(0, 0), (0.005, 0), (0.0051, 1), (0.01, 1), (0.999, 7), (1_800, 14), (1_800.001, 15), (10**9, 15)],
+)
+def test_a_run_is_in_the_bucket_of_the_next_bound(bench: Bench, seconds: float, number: int) -> None:
+    """A bound belongs to its bucket; the last bucket has all that took longer than the last bound."""
+    bench.broker.lease_ms()
+    tallied = tally(bench)
+    ran = Ran(Job(Delivery(Message("id", "good"), "receipt", 1), 0), Returned(b"1"), seconds)
+
+    tallied.settled([ran], [Settlement("receipt", Done())], [True])
+    tallied.deliver()
+
+    (found,) = counted(bench).values()
+    assert found.run.counts.index(1) == number
 
 
 def ended(bench: Bench) -> dict[str, dict[str, int]]:
