@@ -27,6 +27,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(PROGRAM.parent))
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     "expected",
     [

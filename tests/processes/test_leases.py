@@ -45,6 +45,7 @@ def test_a_task_that_holds_the_interpreter(site: Site, app: App, start_tree: Sta
     assert settled.more == ["Done", "1"]
 
 
+@pytest.mark.timeout(180)
 def test_short_tasks_before_a_long_one(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
     """While a long task runs, another process runs the messages that were claimed behind it."""
     start_tree("-p", "1", lease=30)
