@@ -63,21 +63,61 @@ class CoroutineRunner:
 
 
 def _run(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    loop = runner.get_loop()
-    task = loop.create_task(coroutine, context=contextvars.copy_context())
-    task.add_done_callback(lambda _: loop.stop())
+    loop, context = runner.get_loop(), contextvars.copy_context()
+
+    def start() -> asyncio.Task[Any]:
+        task = loop.create_task(coroutine, context=context)
+        task.add_done_callback(lambda _: loop.stop())
+        return task
+
+    task, interrupts, told = start(), list[BaseException](), loop.get_exception_handler()
+
+    def on_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is None or isinstance(error, Exception | asyncio.CancelledError):
+            (told or type(loop).default_exception_handler)(loop, context)
+        else:
+            interrupts.append(error)  # it came inside of a callback
+            loop.stop()
+
+    loop.set_exception_handler(on_error)
     try:
-        while not task.done():  # the coroutine may call loop.stop()
+        while not task.done() and not interrupts:  # the coroutine may call loop.stop()
             loop.run_forever()
+        if interrupts:
+            raise interrupts[0]
         return task.result()
     finally:
         if not task.done():  # something else ended the loop: an interrupt, or a helper that called sys.exit()
             task.cancel()
+            if _is_lost(loop, task):
+                asyncio._unregister_task(task)  # noqa: SLF001 - documented: the end of the loop would wait for it
+                task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - it is replaced
+                task = start()
+                task.cancel()
         while not task.done():
             with suppress(SystemExit, KeyboardInterrupt):
                 loop.run_forever()
         if not task.cancelled():
             task.exception()  # asyncio must not log it: this error or a worse one is raised
+        loop.set_exception_handler(told)
+
+
+def _is_lost(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> bool:
+    """Return whether nothing will continue a task that was cancelled: an interrupt that came when the loop had just
+    taken the callback that does from its queue has lost it."""
+    over = False
+
+    def end() -> None:
+        nonlocal over
+        over = True
+        loop.stop()
+
+    loop.call_soon(end)  # behind all that could continue the task
+    while not over:
+        with suppress(SystemExit, KeyboardInterrupt):
+            loop.run_forever()
+    return not task.done() and getattr(task, "_must_cancel", False)
 
 
 def _loop_runs_here() -> bool:

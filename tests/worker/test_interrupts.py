@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import cast
 from unittest.mock import Mock
 
 import pytest
@@ -18,10 +19,13 @@ from pyxqueue.model.message import Message
 from pyxqueue.options import TaskOptions
 from pyxqueue.registry import TaskSpec
 from pyxqueue.serializers.json import JSONSerializer
+from pyxqueue.worker.coroutines import CoroutineRunner
 from pyxqueue.worker.execution import Execution
 from pyxqueue.worker.interrupts import SignalInterrupter, ThreadInterrupter
 from tests.support.interrupting import places
 from tests.support.until import PATIENCE
+
+from .harness import beside
 
 
 @pytest.fixture
@@ -101,6 +105,31 @@ def test_an_interrupt_that_comes_when_the_job_has_ended() -> None:
 
     for place in places(run):
         assert not interrupter.running, place
+
+
+def test_a_coroutine_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends, whatever the loop that runs it was doing, and the next one runs as usual."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # some interrupts come in finalizers
+    runners: list[CoroutineRunner] = []
+
+    async def work() -> int:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return 1
+
+    def run_all() -> int:
+        runners.append(CoroutineRunner(lambda *_: None))
+        runners[0].run(work())
+        for _ in places(lambda: runners[-1].run(work())):
+            assert runners[-1].run(work()) == 1
+            runners.append(CoroutineRunner(lambda *_: None))
+            runners[-1].run(work())
+        return len(runners)
+
+    assert cast("int", beside(run_all).result(PATIENCE)) > 10
+    for runner in runners:
+        for one in runner._runners:  # also those that an interrupt has kept from being used again
+            one.close()
 
 
 PROFILED = """
