@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
 from types import SimpleNamespace
 from typing import Any
 
@@ -100,16 +100,18 @@ def test_a_wake_up_that_comes_late_ends_no_wait(backend: RedisBackend, monkeypat
     """Its id was returned by an earlier wait."""
     tell = backend._notifier._channel.tell
 
-    async def wait_and_be_told(*args: Any) -> None:
+    @asynccontextmanager
+    async def timeout_and_tell(seconds: float) -> AsyncIterator[None]:
         monkeypatch.undo()
-        await asyncio.wait_for(*args)
+        async with asyncio.timeout(seconds):
+            yield
         tell("two")
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         await backend.asynchronous().watch("one", None, 20_000)  # from here on it is subscribed
         with backend._notifier.watching(["one", "two"]) as (inbox, _):
-            patched = SimpleNamespace(**vars(asyncio) | {"wait_for": wait_and_be_told})
+            patched = SimpleNamespace(**vars(asyncio) | {"timeout": timeout_and_tell})
             monkeypatch.setattr(steps, "asyncio", patched)
             loop.call_soon(tell, "one")
             assert await Sleep(inbox, None).asleep() == {"one": b"", "two": b""}

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import cast
 from unittest.mock import Mock
 
@@ -35,6 +36,11 @@ def interrupter() -> Iterator[SignalInterrupter]:
     signal.signal(signal.SIGALRM, before)
 
 
+def replace(patch: pytest.MonkeyPatch, **functions: Callable[..., object]) -> None:
+    """Replace functions of `signal`, for the interrupter alone."""
+    patch.setattr("pyxqueue.worker.interrupts.signal", SimpleNamespace(**vars(signal) | functions))
+
+
 def test_a_signal_for_another_job_is_ignored(interrupter: SignalInterrupter) -> None:
     """A job whose time limit has not passed goes on."""
     with interrupter.limit("mine", TaskOptions(timeout=60)):
@@ -59,7 +65,7 @@ def test_a_signal_of_which_nothing_came(interrupter: SignalInterrupter, monkeypa
     sent: list[object] = []
     with interrupter.limit("mine", TaskOptions()):
         with monkeypatch.context() as patch:
-            patch.setattr(signal, "pthread_kill", lambda *_: sent.append(1))
+            replace(patch, pthread_kill=lambda *_: sent.append(1))
             interrupter.cancel("mine")
         with pytest.raises(CancelRequested):
             interrupter.cancel("mine")
@@ -71,7 +77,7 @@ def test_a_time_limit_whose_signal_came_to_nothing(
     interrupter: SignalInterrupter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The monitor sends it again, once the time is up and no longer than until the job was interrupted."""
-    monkeypatch.setattr(signal, "setitimer", lambda *_: None)
+    replace(monkeypatch, setitimer=lambda *_: None)
     interrupted = 0
     with interrupter.limit("early", TaskOptions(timeout=60)):
         interrupter.check()
