@@ -83,7 +83,7 @@ def _run(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, Any]) -> Any:
     loop.set_exception_handler(on_error)
     try:
         while not task.done() and not interrupts:  # the coroutine may call loop.stop()
-            loop.run_forever()
+            _run_forever(loop)
         if interrupts:
             raise interrupts[0]
         return task.result()
@@ -97,10 +97,18 @@ def _run(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, Any]) -> Any:
                 task.cancel()
         while not task.done():
             with suppress(SystemExit, KeyboardInterrupt):
-                loop.run_forever()
+                _run_forever(loop)
         if not task.cancelled():
             task.exception()  # asyncio must not log it: this error or a worse one is raised
         loop.set_exception_handler(told)
+
+
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        if loop.is_running():  # Python 3.13: an interrupt came just when it was to clean up after itself
+            getattr(loop, "_run_forever_cleanup", lambda: None)()
 
 
 def _is_lost(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> bool:
@@ -116,7 +124,7 @@ def _is_lost(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> bool:
     loop.call_soon(end)  # behind all that could continue the task
     while not over:
         with suppress(SystemExit, KeyboardInterrupt):
-            loop.run_forever()
+            _run_forever(loop)
     return not task.done() and getattr(task, "_must_cancel", False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -28,9 +29,11 @@ OPERATIONS: dict[str, Operation] = {
 
 
 @pytest.fixture(autouse=True)
-def no_complaints(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is raised in a `__del__` is lost, which Python says."""
+def no_complaints(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Python says that an error of a `__del__` is lost, and that a connection was not closed: both may be here."""
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    yield
+    gc.collect()
 
 
 def is_idle(store: Store) -> bool:

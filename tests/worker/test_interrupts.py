@@ -132,10 +132,12 @@ def test_a_coroutine_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> Non
             runners[-1].run(work())
         return len(runners)
 
-    assert cast("int", beside(run_all).result(PATIENCE)) > 10
-    for runner in runners:
-        for one in runner._runners:  # also those that an interrupt has kept from being used again
-            one.close()
+    try:
+        assert cast("int", beside(run_all).result(PATIENCE)) > 10
+    finally:
+        for runner in runners:
+            for one in runner._runners:  # also those that an interrupt has kept from being used again
+                one.close()
 
 
 PROFILED = """
