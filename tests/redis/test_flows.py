@@ -15,12 +15,12 @@ from pyxqueue.model.message import (
     Done,
     Fail,
     Message,
-    Record,
     Settlement,
     Suspend,
     TaskInfo,
     TaskStatus,
 )
+from tests.support.settlements import done
 
 DONE = Done()
 
@@ -30,10 +30,6 @@ def flow(count: int = 1) -> list[Message]:
     ids = [f"a{number}" for number in range(count)]
     first = [Message(one, "job", flow="the-flow", successors=("f:last",), v=FLOW_VERSION) for one in ids]
     return [Message("last", "job", flow="the-flow", after=tuple(ids), v=FLOW_VERSION), *first]
-
-
-def done(receipt: str, task_id: str) -> Settlement:
-    return Settlement(receipt, DONE, Record(task_id, TaskStatus.SUCCESS, b"null"))
 
 
 def key(stream: str, name: str) -> str:

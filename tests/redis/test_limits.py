@@ -13,10 +13,8 @@ from pyxqueue.model.locks import LockTerms
 from pyxqueue.model.message import (
     FLOW_VERSION,
     Defer,
-    Done,
     Fail,
     Message,
-    Record,
     Retry,
     Settlement,
     TaskStatus,
@@ -25,6 +23,7 @@ from pyxqueue.model.message import (
 from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.contract.steps import tokens
 from tests.support.redis_counts import calls
+from tests.support.settlements import done
 
 GATE = "api/k"
 
@@ -35,10 +34,6 @@ def gated(*ids: str) -> list[Message]:
 
 def key(stream: str, name: str) -> str:
     return f"{{{stream}}}:cg:{name}"
-
-
-def done(receipt: str, task_id: str) -> Settlement:
-    return Settlement(receipt, Done(), Record(task_id, TaskStatus.SUCCESS, b"null"))
 
 
 def test_a_supervisor_admits_what_a_dead_process_left(backend: RedisBackend, client: Any, stream_key: str) -> None:

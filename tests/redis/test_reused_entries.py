@@ -17,7 +17,6 @@ from pyxqueue.model.message import (
     LeaseStatus,
     Message,
     Progress,
-    Record,
     Retry,
     Settlement,
     StartStatus,
@@ -25,14 +24,11 @@ from pyxqueue.model.message import (
     TaskStatus,
     Verdict,
 )
+from tests.support.settlements import done
 
 FUTURE = f"{10**14}-0"
 """Later than any time: Redis numbers the entries behind it one by one, so the next id does not depend on the time."""
 VERDICTS: list[Verdict] = [Done(), Retry(), Retry(60_000), Defer(), Suspend(event="e"), Fail("x"), Cancelled()]
-
-
-def done(receipt: str, task_id: str) -> Settlement:
-    return Settlement(receipt, Done(), Record(task_id, TaskStatus.SUCCESS, b"null"))
 
 
 @pytest.fixture

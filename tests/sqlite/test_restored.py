@@ -16,7 +16,6 @@ from pyxqueue.model.message import (
     Fail,
     LeaseStatus,
     Message,
-    Record,
     Retry,
     Settlement,
     StartStatus,
@@ -24,14 +23,11 @@ from pyxqueue.model.message import (
     TaskStatus,
     Verdict,
 )
+from tests.support.settlements import done
 
 from .conftest import Open
 
 VERDICTS: list[Verdict] = [Done(), Retry(), Defer(), Suspend(event="e"), Fail("x"), Cancelled()]
-
-
-def done(receipt: str, task_id: str) -> Settlement:
-    return Settlement(receipt, Done(), Record(task_id, TaskStatus.SUCCESS, b"null"))
 
 
 @pytest.fixture
