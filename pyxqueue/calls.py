@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import FunctionType
@@ -44,6 +45,14 @@ class Signature:
     def parameters(self) -> list[str]:
         """The names of the parameters."""
         return list(self._signature.parameters)
+
+    @property
+    def digest(self) -> str:
+        """Equal for functions that take the same arguments: for parameters of the same names and kinds, of which the
+        same have defaults."""
+        parameters = self._signature.parameters.values()
+        text = ",".join(f"{one.name} {one.kind.value} {one.default is one.empty:d}" for one in parameters)
+        return f"{zlib.crc32(text.encode(errors='replace')):08x}"
 
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments by parameter, with the defaults of those that were left out."""

@@ -31,7 +31,7 @@ from .options import TaskOptions
 
 MAX_DEFERRALS = 12
 """How often a message that the workers cannot serve is deferred before it fails. That takes about seven minutes, enough
-for a rolling deployment to start a worker that can. A task that a live worker announces is deferred for longer."""
+for a rolling deployment to start a worker that can. While a live worker announces that it can, there is no limit."""
 UNKNOWN_TASK = "UnknownTask"
 """The type of the failure of a task that no worker has."""
 NEWER_DELAY = 10_000
@@ -59,10 +59,10 @@ def decide(
     outcome: Outcome,
     options: TaskOptions,
     chance: float,
-    served: Callable[[str], bool] = lambda _: False,
+    served: Callable[[Message], bool] = lambda _: False,
 ) -> Verdict:
-    """Return the verdict for a delivery. `served`: whether another worker has the task of this name; it is asked only
-    about one that this worker has not, and that was deferred so often that it would fail."""
+    """Return the verdict for a delivery. `served`: whether another worker may serve the message; it is asked only if
+    this one cannot, and the message was deferred so often that it would fail."""
     match outcome:
         case Returned():
             return _DONE
@@ -81,10 +81,12 @@ def decide(
             return Fail(_line(failure))
 
 
-def _unserved(message: Message | Unreadable, failure: Failure, chance: float, served: Callable[[str], bool]) -> Verdict:
+def _unserved(
+    message: Message | Unreadable, failure: Failure, chance: float, served: Callable[[Message], bool]
+) -> Verdict:
     if isinstance(message, Unreadable):
         return Defer(NEWER_DELAY)
-    if message.deferrals >= MAX_DEFERRALS and not (failure.type == UNKNOWN_TASK and served(message.name)):
+    if message.deferrals >= MAX_DEFERRALS and not served(message):
         return Fail(f"{_line(failure)} (no worker could serve it in {message.deferrals} tries)")
     pause = min(_LAST_DEFERRAL, _FIRST_DEFERRAL * 2 ** min(message.deferrals, MAX_DEFERRALS))
     return Defer(round(pause * (1 - 0.5 * chance)))

@@ -136,6 +136,10 @@ class Announcement(Struct, frozen=True):
     draining: bool
     workers: Mapping[str, Process]
     """The worker processes, by consumer name."""
+    parameters: Sequence[str] = ()
+    """For each of `tasks`, a digest of the parameters of its function."""
+    serializers: Sequence[str] = ()
+    """The serializers that the workers read."""
 
     def text(self) -> str:
         return msgspec.json.encode(self).decode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -49,8 +49,10 @@ class QueueAccess:
     """Whether it has an observer."""
     label: str = ""
     """The name of the queue in events."""
-    tasks: Sequence[str] = ()
-    """The names of its tasks."""
+    tasks: Mapping[str, str] = field(factory=dict)
+    """For each of its tasks, a digest of the parameters."""
+    serializers: Sequence[str] = ()
+    """Those that its workers read."""
     tally: Callable[[Broker], Tally | None] = lambda _broker: None
     """Makes the tally that counts tasks that expire or crash; None if the queue has no statistics."""
     failed: FailedLimits | None = None
@@ -150,7 +152,7 @@ class QueueCare:
             self._failed = failed_duty(self.broker, self.access.failed, count, self._of())
             made.append(self._failed)
         if self.presence is not None and isinstance(self.broker, HasPresence):
-            text = partial(self.presence.text, self.number, self.access.tasks)
+            text = partial(self.presence.text, self.number, self.access.tasks, self.access.serializers)
             self._announcer = PresenceDuty(self.broker, self.presence.name, text, self.obey)
             made.append(self._announcer)
         if self._tally is not None:

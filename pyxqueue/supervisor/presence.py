@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from attrs import define, field
@@ -30,13 +30,15 @@ class Presence:
     """A unique name for the supervisor."""
     _host: str = field(factory=host_name, init=False)
 
-    def text(self, queue: int, tasks: Sequence[str]) -> str:
-        """Return the announcement for a queue. `tasks`: the names of the tasks that the workers can run."""
+    def text(self, queue: int, tasks: Mapping[str, str], serializers: Sequence[str]) -> str:
+        """Return the announcement for a queue. `tasks`: for each task that the workers can run, a digest of its
+        parameters."""
         now = time.monotonic()
         names, more = some_names(tasks)
         workers = {child.consumer: self._process(child, queue, now) for child in self.children.alive()}
         python, pid = platform.python_version(), os.getpid()
-        return Announcement(self._host, pid, _version(), python, names, more, self.draining, workers).text()
+        about = self._host, pid, _version(), python, names, more, self.draining, workers
+        return Announcement(*about, [tasks.get(name, "") for name in names], serializers).text()
 
     def _process(self, child: Child, queue: int, now: float) -> Process:
         age = partial(_ms, now)

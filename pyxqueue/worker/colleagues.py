@@ -1,17 +1,26 @@
-"""Which tasks the other workers of a group say that they can run."""
+"""What the other workers of a group say that they can serve."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 from attrs import define, field
+from msgspec import Struct
 
 from ..errors import BrokerError
+from ..model.message import Message
 from ..protocols import Broker, HasPresence
+from ..registry import Registry
 
 _KEPT = 10.0
 """Seconds for which an answer of the store is used again."""
+
+
+class _Colleague(Struct, frozen=True):
+    tasks: dict[str, str]
+    """For each task, the digest of its parameters; empty if it is not known."""
+    serializers: Collection[str]
 
 
 @define(eq=False)
@@ -19,24 +28,39 @@ class Colleagues:
     """The workers of a group, by what their supervisors announce. Threads may share it."""
 
     broker: Broker
+    registry: Registry
+    serializers: Collection[str]
+    """Those that this worker reads."""
     _monotonic: Callable[[], float] = time.monotonic
-    _tasks: frozenset[str] = field(default=frozenset(), init=False)
+    _all: Sequence[_Colleague] = field(default=(), init=False)
     _until: float = field(default=0.0, init=False)
 
-    def can_run(self, name: str) -> bool:
-        """Return whether a worker that lives and claims announces this task. While the store cannot say that, True."""
+    def can_serve(self, message: Message) -> bool:
+        """Return whether a worker that lives and claims may serve a message that this one cannot: it announces the
+        task and reads the serializer; this one has not both, or the task with other parameters. While the store
+        cannot say that, True."""
         if self._monotonic() >= self._until:
             try:
-                self._tasks = self._read()
+                self._all = self._read()
             except BrokerError:
                 return True
             self._until = self._monotonic() + _KEPT
-        return name in self._tasks
+        own = self.registry.get(message.name) if message.serializer in self.serializers else None
+        theirs = [one.tasks[message.name] for one in self._all if _may_read(one, message)]
+        return any(own is None or digest not in ("", own.signature.digest) for digest in theirs)
 
-    def _read(self) -> frozenset[str]:
-        from ..model.presence import facts_of  # noqa: PLC0415 - only a worker that lacks a task asks
+    def _read(self) -> list[_Colleague]:
+        from ..model.presence import Announcement  # noqa: PLC0415 - only a worker that cannot serve a message asks
 
         if not isinstance(self.broker, HasPresence):
-            return frozenset()
-        facts = facts_of(self.broker.present()).values()
-        return frozenset(name for one in facts if not one.lost and not one.draining for name in one.tasks)
+            return []
+        said = [Announcement.read(one.text) for one in self.broker.present() if one.fresh]
+        return [
+            _Colleague(dict(zip(one.tasks, [*one.parameters, *[""] * len(one.tasks)], strict=False)), one.serializers)
+            for one in said
+            if one is not None and one.workers and not one.draining
+        ]
+
+
+def _may_read(colleague: _Colleague, message: Message) -> bool:
+    return message.name in colleague.tasks and message.serializer in colleague.serializers

@@ -18,6 +18,7 @@ from ..model.message import (
     Done,
     Fail,
     Failure,
+    Message,
     Outcome,
     Raised,
     Record,
@@ -46,8 +47,8 @@ class Decider:
     codec: Codec
     consumer: str
     chance: Callable[[], float]
-    served: Callable[[str], bool] = lambda _: False
-    """Whether another worker has the task of this name."""
+    served: Callable[[Message], bool] = lambda _: False
+    """Whether another worker may serve a message that this one cannot."""
     _undecided: Throttle = field(
         factory=lambda: Throttle("tasks whose outcomes could not be settled: %d more"), init=False
     )

@@ -105,7 +105,8 @@ class Worker:
 
     def _served(self, number: int, parts: QueueParts) -> ServedQueue:
         jobs, consumer, chance, inside = self._jobs, self.consumer, self._chance, self._inside
-        decider = Decider(parts.codec, consumer, chance, Colleagues(parts.broker).can_run)
+        colleagues = Colleagues(parts.broker, parts.registry, parts.codec.serializers)
+        decider = Decider(parts.codec, consumer, chance, colleagues.can_serve)
         alone = len(self.parts) == 1
         of = "" if alone else f" of {parts.name}"
         expired = ignore if parts.tally is None else parts.tally.expired

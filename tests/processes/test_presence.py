@@ -16,6 +16,10 @@ import pyxqueue
 from pyxqueue import TaskStatus
 from pyxqueue.cli import main
 from pyxqueue.client.admin import WorkerInfo
+from pyxqueue.model.message import Message
+from pyxqueue.options import TaskOptions
+from pyxqueue.registry import Registry, TaskSpec
+from pyxqueue.worker.colleagues import Colleagues
 from tests.support.trees import Tree
 from tests.support.until import until
 
@@ -64,6 +68,12 @@ def test_what_is_known_of_a_worker(app: App, start_tree: StartTree, gate: Path) 
     assert facts.rss > 1_000_000
     assert [run.id for run in facts.runs] == [running.task_id]
     assert facts.started_ms <= facts.runs[0].since_ms <= facts.seen_ms
+    (name,) = (name for name in facts.tasks if name.rpartition(".")[2] == "gate")
+    other, same = Registry(), Registry()
+    other.add(TaskSpec(name, bool, TaskOptions()))
+    same.add(TaskSpec(name, app["gate"].function, TaskOptions()))
+    asked = [Colleagues(app.queue.stores.backend, tasks, ["json"]) for tasks in (Registry(), other, same)]
+    assert [one.can_serve(Message("t", name)) for one in asked] == [True, True, False]
 
 
 @on_every_store

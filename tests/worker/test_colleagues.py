@@ -1,23 +1,35 @@
-"""A task that this worker has not, and another one has."""
+"""A message that this worker cannot serve, and another one can."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from pyxqueue.backends.memory import MemoryBackend, MemoryStore
+from pyxqueue.calls import Signature
+from pyxqueue.codec import Codec
 from pyxqueue.errors import BrokerUnavailableError
-from pyxqueue.model.message import TaskStatus
+from pyxqueue.model.message import Message, TaskStatus
 from pyxqueue.model.presence import Announcement, Present, Process
 from pyxqueue.policy import MAX_DEFERRALS
 from pyxqueue.protocols import StoreOptions
+from pyxqueue.serializers import JSONSerializer, MsgpackSerializer
 from pyxqueue.worker.colleagues import Colleagues
 
 from .harness import Bench
 
 MINUTE = 60_000
+WORKERS = {"worker": Process(8, 5, 1, 1, [])}
+
+
+def resize(width: int) -> None:
+    """The task as this worker has it."""
+
+
+def resize_to(width: int, height: int) -> None:
+    """As the other one has it."""
 
 
 @pytest.fixture
@@ -28,8 +40,16 @@ def bench() -> Bench:
     return bench
 
 
-def announce(bench: Bench, *tasks: str, keep: int = MINUTE, draining: bool = False) -> None:
-    said = Announcement("web2", 7, "1", "3", tasks, 0, draining, {"worker": Process(8, 5, 1, 1, [])})
+def announce(
+    bench: Bench,
+    *tasks: str,
+    keep: int = MINUTE,
+    draining: bool = False,
+    parameters: Sequence[str] = (),
+    serializers: Sequence[str] = ("json",),
+    workers: dict[str, Process] = WORKERS,
+) -> None:
+    said = Announcement("web2", 7, "1", "3", tasks, 0, draining, workers, parameters, serializers)
     bench.broker.announce("supervisor", keep, said.text())
 
 
@@ -50,13 +70,67 @@ def test_it_waits_for_that_worker(bench: Bench) -> None:
     assert status(bench) is TaskStatus.FAILURE
 
 
-@pytest.mark.parametrize("said", [{"tasks": ["other"]}, {"draining": True}, {"keep": 0}], ids=repr)
+@pytest.mark.parametrize(
+    "said", [{"tasks": ["other"]}, {"draining": True}, {"keep": 0}, {"serializers": []}, {"workers": {}}], ids=repr
+)
 def test_it_fails_if_nobody_takes_it(bench: Bench, said: dict[str, Any]) -> None:
-    """Other workers have other tasks, or claim no more, or are silent."""
+    """Other workers have other tasks, claim no more, are silent, do not read it, or are gone."""
     announce(bench, *said.pop("tasks", ["theirs"]), **said)
     bench.clock.advance(1)
 
     assert status(bench) is TaskStatus.FAILURE
+
+
+def digest(function: Callable[..., Any]) -> str:
+    return Signature("resize", function).digest
+
+
+@pytest.mark.parametrize(
+    ("parameters", "ended"),
+    [
+        ([digest(resize_to)], TaskStatus.PENDING),
+        ([digest(resize)], TaskStatus.FAILURE),
+        ([], TaskStatus.FAILURE),
+    ],
+    ids=["other", "the same", "unknown"],
+)
+def test_other_arguments(parameters: Sequence[str], ended: TaskStatus) -> None:
+    """A call that does not fit this worker's function waits for a worker whose function has other parameters."""
+    bench = Bench()
+    bench.task(resize)
+    bench.put("resize", 1, 2, deferrals=MAX_DEFERRALS)
+    announce(bench, "resize", parameters=parameters)
+
+    assert status(bench) is ended
+
+
+@pytest.mark.parametrize(
+    ("serializers", "ended"), [(["json", "msgpack"], TaskStatus.PENDING), (["json"], TaskStatus.FAILURE)]
+)
+def test_another_serializer(serializers: Sequence[str], ended: TaskStatus) -> None:
+    """What this worker does not read waits for one that does, also if it has the task with the same parameters."""
+    bench = Bench()
+    bench.task(resize)
+    bench.codec = Codec.of("tasks", [MsgpackSerializer()], None)
+    bench.put("resize", 1, deferrals=MAX_DEFERRALS)
+    bench.codec = Codec.of("tasks", [JSONSerializer()], None)
+    announce(bench, "resize", parameters=[digest(resize)], serializers=serializers)
+
+    assert status(bench) is ended
+
+
+def test_the_digest_of_parameters() -> None:
+    """It is equal for functions that take the same arguments, whatever their annotations and defaults are."""
+
+    def same(width: float = 3, /) -> str: ...  # type: ignore[empty-body]
+    def as_well(width: int = 4, /) -> None: ...
+    def by_name(width: int = 4) -> None: ...
+    def required(width: int, /) -> None: ...
+    def renamed(height: int = 4, /) -> None: ...
+
+    digests = [digest(one) for one in (same, as_well, by_name, required, renamed, print)]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 5
 
 
 def test_the_store_is_asked_once_in_a_while() -> None:
@@ -73,12 +147,16 @@ def test_the_store_is_asked_once_in_a_while() -> None:
     bench.broker = Store(MemoryStore(bench.clock), StoreOptions("tasks", bench.group))
     bench.broker.lease_ms()
     announce(bench, "theirs")
-    colleagues = Colleagues(bench.broker, lambda: now[0])
-    assert colleagues.can_run("other")
+    colleagues = Colleagues(bench.broker, bench.registry, ["json"], lambda: now[0])
+
+    def can_serve(name: str) -> bool:
+        return colleagues.can_serve(Message("t2", name))
+
+    assert can_serve("other")
     now[0] = 1
 
-    assert [colleagues.can_run(name) for name in ("theirs", "other", "theirs")] == [True, False, True]
+    assert [can_serve(name) for name in ("theirs", "other", "theirs")] == [True, False, True]
     assert asked == [0, 1]
     announce(bench, "other")
     now[0] = 11
-    assert colleagues.can_run("other")
+    assert can_serve("other")
