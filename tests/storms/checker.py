@@ -47,7 +47,7 @@ class Findings:
     """The store has accepted more than one end."""
     stolen: Sequence[str] = ()
     """The store has accepted an end from a process that was not the last one to start it. A process that was stopped
-    may start, when it goes on, what others have taken over: that makes it no owner."""
+    may start, when it goes on, what others have taken over: that makes it no owner, until it is noted as resumed."""
     early: Sequence[str] = ()
     """Started before it was due."""
     left: Mapping[str, int] = field(factory=dict)
@@ -108,12 +108,16 @@ class _Seen:
 def check(lines: Iterable[Line], stored: Stored) -> Findings:
     """Compare what was promised with what has happened."""
     seen: dict[str, _Seen] = {}
-    killed: set[int] = set()
+    killed, stopped = set[int](), set[int]()
     for line in lines:
-        if line.kind == "killed":
-            killed.add(line.pid)
-        else:
-            seen.setdefault(line.task_id, _Seen()).read(line, killed)
+        match line.kind:
+            case "killed":
+                killed.add(line.pid)
+                stopped.add(line.pid)
+            case "resumed":
+                stopped.discard(line.pid)
+            case _:
+                seen.setdefault(line.task_id, _Seen()).read(line, stopped)
     known, nobody = stored.tasks, _Seen()
     unexplained = {one: it.extra - sum(pid in killed for pid in it.pids) for one, it in seen.items()}
     return Findings(

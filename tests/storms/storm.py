@@ -114,6 +114,10 @@ class Storm:
         append_lines(self.site.log, [("killed", "-", 0, one, now_ms()) for one in pids])
         self.killed.update(pids)
 
+    def note_resumed(self, *pids: int) -> None:
+        """Note of processes that were stopped that they have started all that they had claimed before."""
+        append_lines(self.site.log, [("resumed", "-", 0, one) for one in pids])
+
     def kill(self, pid: int, *with_it: int) -> None:
         """Kill a process. `with_it`: those that have to end with it."""
         self.note_killed(pid, *with_it)

@@ -17,7 +17,8 @@ from tests.support.until import until
 from .storm import Storm, oldest, storm
 
 LEASE = 3
-SLOTS = "-p", "2", "-t", "6"
+PROCESSES = 2
+SLOTS = "-p", f"{PROCESSES}", "-t", "6"
 
 
 def interrupted(storm: Storm, tree: Tree) -> set[tuple[str, int]]:
@@ -54,12 +55,22 @@ def stand_still(storm: Storm, tree: Tree) -> int:
     return len(late)
 
 
+def every_process_starts_some(storm: Storm, ids: set[str]) -> None:
+    """Wait until each process has started one of these tasks: it starts first what it claimed earlier."""
+
+    def started() -> bool:
+        return len({line.pid for line in storm.log.of("start") if line.task_id in ids}) == 2 * PROCESSES
+
+    until(started, f"each process has started one of them; {storm}", 60)
+
+
 def rage(storm: Storm, start_tree: StartTree, strikes: int, tasks: int) -> int:
     """Let one of two trees stand still again and again. Returns how many outcomes were refused."""
     trees = [start_tree(*SLOTS, url=storm.site.url, lease=LEASE) for _ in range(2)]
     refused = 0
     for number in range(strikes):
-        storm.enqueue(tasks, 0.2, 0.8)
+        every_process_starts_some(storm, set(storm.enqueue(tasks, 0.2, 0.8)))
+        storm.note_resumed(*(pid for tree in trees for pid in tree.everyone()))
         until(lambda: storm.app.queue.stores.backend.depth().in_flight >= 24 or storm.over(), "all slots are busy")
         refused += stand_still(storm, trees[number % 2])
     storm.drain(60 + tasks / 10)
