@@ -157,6 +157,10 @@ class Statistics(Struct, frozen=True):
     """The counts since the group exists, by name."""
     since_ms: int = 0
     """When counting began; 0 if nothing was counted yet."""
+    gone: int = 0
+    """How many tasks have ended because their messages were taken out of a stream by hand."""
+    remade: int = 0
+    """How often a program has made the group again because the store had lost it."""
 
     @property
     def recent(self) -> Sequence[TaskCounts]:

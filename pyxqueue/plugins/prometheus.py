@@ -46,6 +46,8 @@ class Seen:
     depth: Depth
     workers: Sequence[WorkerInfo]
     tasks: Sequence[TaskCounts]
+    gone: int = 0
+    remade: int = 0
 
     def slots(self) -> dict[str, int] | None:
         """Return how many tasks the workers could run at once, by whether they do; None if they do not say it."""
@@ -73,6 +75,7 @@ class Families:
     refused: CounterMetricFamily
     dropped: CounterMetricFamily
     lost: CounterMetricFamily
+    losses: CounterMetricFamily
     seconds: GaugeMetricFamily
     build: InfoMetricFamily
 
@@ -80,7 +83,7 @@ class Families:
     def new(cls) -> Families:
         gauge, histogram = GaugeMetricFamily, HistogramMetricFamily
         ended, refused = "pyxqueue_tasks_ended", "pyxqueue_settlements_refused"
-        lost = "pyxqueue_tasks_suspected_lost"
+        lost, losses = "pyxqueue_tasks_suspected_lost", "pyxqueue_store_losses"
         return cls(
             gauge("pyxqueue_up", "1 if the store could be read, else 0.", labels=_GROUP),
             gauge("pyxqueue_queue_tasks", "Tasks by where they are.", labels=(*_GROUP, "place")),
@@ -94,6 +97,7 @@ class Families:
             CounterMetricFamily(refused, "Settlements that came after the lease was lost.", labels=_GROUP),
             CounterMetricFamily("pyxqueue_failed_tasks_dropped", "Failed tasks that were not kept.", labels=_TASK),
             CounterMetricFamily(lost, "Tasks that the new master did not have after a failover.", labels=_TASK),
+            CounterMetricFamily(losses, "What the store has lost: messages, the group.", labels=(*_GROUP, "what")),
             gauge("pyxqueue_scrape_seconds", "How long it took to read the stores."),
             InfoMetricFamily("pyxqueue_build", "The version that reads, and the kinds of store.", labels=()),
         )
@@ -101,7 +105,7 @@ class Families:
     def all(self) -> list[Metric]:
         return [
             self.up, self.tasks, self.due, self.oldest, self.workers, self.slots, self.ended, self.run, self.wait,
-            self.refused, self.dropped, self.lost, self.seconds, self.build,
+            self.refused, self.dropped, self.lost, self.losses, self.seconds, self.build,
         ]  # fmt: skip
 
     def add(self, queue: TaskQueue, seen: Seen) -> None:
@@ -122,6 +126,8 @@ class Families:
             self.dropped.add_metric(task, one.dropped)
             self.lost.add_metric(task, one.lost)
         self.refused.add_metric(group, sum(one.refused for one in seen.tasks))
+        self.losses.add_metric([*group, "message"], seen.gone)
+        self.losses.add_metric([*group, "group"], seen.remade)
 
 
 class QueueCollector(Collector):
@@ -184,9 +190,12 @@ def _seen(queue: TaskQueue) -> Seen:
     tasks = {name: TaskCounts(name) for name in sorted(task.name for task in queue.core.registry)}
     if queue.consumer_group not in backend.groups():  # to look at it would make it, and tasks would be copied into it
         return Seen(store, Depth(0, 0, 0, 0, 0), (), list(tasks.values()))
+    gone = remade = 0
     if isinstance(backend, HasStatistics):
-        tasks |= {one.name: one for one in backend.statistics(1).totals}
-    return Seen(store, backend.depth(), queue.admin.workers(tasks=0), list(tasks.values()))
+        counted = backend.statistics(1)
+        tasks |= {one.name: one for one in counted.totals}
+        gone, remade = counted.gone, counted.remade
+    return Seen(store, backend.depth(), queue.admin.workers(tasks=0), list(tasks.values()), gone, remade)
 
 
 def _names(queue: TaskQueue) -> list[str]:

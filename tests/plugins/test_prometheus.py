@@ -15,8 +15,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
+from redis import Redis
 
-from pyxqueue import TaskQueue
+from pyxqueue import TaskQueue, TaskStatus
 from pyxqueue.errors import BrokerUnavailableError, ConfigurationError
 from pyxqueue.model.statistics import BOUNDS, OUTCOMES, StatisticsBatch, TaskCounts, empty_row
 from pyxqueue.plugins.prometheus import PLACES, QueueCollector
@@ -130,6 +131,25 @@ def test_what_was_not_kept_is_shown() -> None:
         assert value(samples, f"pyxqueue_{metric}_total", task="fine") == 0
 
 
+def test_what_the_store_has_lost_is_shown(redis_url: str, stream_key: str) -> None:
+    """Messages that were taken out by hand, and the whole group."""
+    with closing(TaskQueue(redis_url, stream_key)) as queue, Redis.from_url(redis_url) as client:
+        job = queue.task(name="job")(lambda: 1)
+        handles = [job(), job()]
+        client.xtrim(stream_key, maxlen=0, approximate=False)
+        for handle in handles:
+            assert handle.state is TaskStatus.FAILURE
+        client.xgroup_destroy(stream_key, queue.consumer_group)
+        drain(queue)
+
+        samples = scrape(queue)
+
+        losses = [
+            value(samples, "pyxqueue_store_losses_total", queue=stream_key, what=what) for what in ("message", "group")
+        ]
+        assert losses == [2, 1]
+
+
 def test_buckets_are_cumulative() -> None:
     """As Prometheus wants them, with bounds in seconds."""
     queue = TaskQueue("memory://", "shop")
@@ -178,7 +198,8 @@ def test_labels_have_no_host_worker_or_id(queue: TaskQueue) -> None:
 
     names = Counter(label for _, labels in scrape(queue) for label, _ in labels)
 
-    assert set(names) - {"state"} == {"queue", "group", "task", "place", "outcome", "le", "version", "store"}
+    expected = {"queue", "group", "task", "place", "outcome", "what", "le", "version", "store"}
+    assert set(names) - {"state"} == expected
 
 
 def test_a_store_that_is_down_is_shown_as_down(caplog: pytest.LogCaptureFixture) -> None:

@@ -170,6 +170,7 @@ def test_it_is_an_ended_task_like_others(site: Site, harm: Harm) -> None:
     (listed,) = site.backend.tasks(TaskStatus.FAILURE)[0]
     assert listed == site.backend.show(["a"])[0]
     assert listed.message is None
+    assert site.backend.statistics(1).gone == 1
     assert site.lifetime("a") > 3600
     with pytest.raises(TaskStateError, match="no longer in the history"):
         site.queue.retry_task("a")
@@ -177,6 +178,25 @@ def test_it_is_an_ended_task_like_others(site: Site, harm: Harm) -> None:
     assert site.backend.delete(["a"]) == [True]
     site.enqueue("a")
     assert site.status("a") is TaskStatus.PENDING
+
+
+def test_the_count_belongs_to_the_group(site: Site) -> None:
+    """It goes with the group, and what another program has put in its place is left alone."""
+    for number in range(1, 4):
+        site.enqueue(f"t{number}")
+        site.client.xtrim(site.queue.stream_key, maxlen=0, approximate=False)
+        assert site.status(f"t{number}") is TaskStatus.FAILURE
+        assert site.backend.statistics(1).gone == number
+    meta = site.backend._registration.keys.meta
+    site.client.hset(meta, "gone:cg", "many")
+    deleted(site)
+    assert site.status("a") is TaskStatus.FAILURE
+    assert site.backend.statistics(1).gone == 0
+    assert site.client.hget(meta, "gone:cg") == b"many"
+
+    site.backend.remove_group("cg")
+
+    assert not site.client.hexists(meta, "gone:cg")
 
 
 def test_a_wait_finds_it_at_its_deadline(site: Site) -> None:

@@ -92,7 +92,9 @@ def test_a_priority_class_is_in_use_still_if_the_list_of_classes_is_lost(redis_u
         assert [one.message.id for one in worker.claim("one", 9, 0)] == ["t60", "t0", "t-1"]
 
 
-def test_a_lost_group_is_said_once(redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_group_is_said_and_counted_once(
+    redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """By whoever makes it again; a group or a priority class that is new is none."""
     backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
     other = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
@@ -101,12 +103,17 @@ def test_a_lost_group_is_said_once(redis_url: str, stream_key: str, caplog: pyte
         other.enqueue([Message("b", "job", priority=60)])
         backend.enqueue([Message("c", "job", priority=60)])
         assert caplog.messages == []
+        assert other.statistics(1).remade == 0
         client.delete(stream_key)
         for one in (backend, other, backend):
             one.claim("one", 1, 0)
+        assert other.statistics(1).remade == 1
+        client.flushall()
+        for one in (other, backend):
+            one.claim("one", 1, 0)
+        assert backend.statistics(1).remade == 1
 
-    (said,) = caplog.messages
-    assert "had lost the group cg of the queue" in said
+    assert ["had lost the group cg of the queue" in said for said in caplog.messages] == [True, True]
 
 
 def get(handle: AsyncResult[None]) -> None:

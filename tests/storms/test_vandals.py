@@ -113,6 +113,7 @@ class Scene:
 
 
 LOSES_THE_GROUP = {"flushall", "stream_deleted", "group_destroyed", "wrong_types"}
+LOSES_MESSAGES = {"stream_deleted", "stream_trimmed"}
 FAULTS = [name for name, member in vars(Scene).items() if callable(member) and not name.startswith("_")]
 
 
@@ -162,6 +163,9 @@ def vandalize(site: Site, start_tree: StartTree, caplog: pytest.LogCaptureFixtur
             print(f"{kind} {fault}: back after {back:.2f} s, {lines:.1f} lines a second")  # noqa: T201 - as elsewhere
             assert lines <= LINES, tree.log.read_text()
             assert fault not in LOSES_THE_GROUP or "had lost the group" in tree.log.read_text() + caplog.text
+            counted = one.app.queue.admin.statistics()
+            assert (counted.remade > 0) is (fault in LOSES_THE_GROUP)
+            assert (counted.gone > 0) is (fault in LOSES_MESSAGES)
         return back
 
     return on

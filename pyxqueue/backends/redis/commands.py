@@ -91,9 +91,16 @@ class Command(Struct, Generic[T], frozen=True):
 
 
 def register(
-    stream_key: str, group: str, lease: int | None, default: int, classes: Sequence[int] = ()
+    stream_key: str,
+    group: str,
+    lease: int | None,
+    default: int,
+    classes: Sequence[int] = (),
+    *,
+    known: Iterable[str] = (),
 ) -> Command[Groups]:
-    """`classes`: the priority classes that the caller uses."""
+    """`classes`: the priority classes that the caller uses. `known`: the live places in which it has known the group to
+    be: if the store has lost it there, it counts that."""
 
     def parse(reply: Any) -> Groups:
         if isinstance(reply, int):
@@ -105,7 +112,16 @@ def register(
 
     later = GroupKeys.of(stream_key, group, later_stream(stream_key, group))
     keys = [later.meta, stream_key, later.new, later.again, *later.streams_of_classes]
-    args = (group, "" if lease is None else lease, default, MAX_FIELDS, MAX_GROUPS, LAYOUT, _numbers(classes))
+    args = (
+        group,
+        "" if lease is None else lease,
+        default,
+        MAX_FIELDS,
+        MAX_GROUPS,
+        LAYOUT,
+        _numbers(classes),
+        "".join(known),
+    )
     return Command("register", keys, args, parse)
 
 

@@ -65,7 +65,12 @@ class Registration:
         options = self.options
         groups = yield from call(
             commands.register(
-                options.stream_key, options.group, options.lease_ms, DEFAULT_LEASE_MS, sorted(self._classes)
+                options.stream_key,
+                options.group,
+                options.lease_ms,
+                DEFAULT_LEASE_MS,
+                sorted(self._classes),
+                known=self._known,
             )
         )
         if groups.made & self._known:

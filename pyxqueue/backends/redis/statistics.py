@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from ...model.statistics import (
+    MAX_NUMBER,
     MINUTE,
     MINUTES,
     TENS,
@@ -38,7 +41,13 @@ def _shown(keys: GroupKeys, minutes: int) -> Command[Statistics]:
     ring = ("m", length, MINUTES) if length == MINUTE else ("t", length, TENS)
 
     def parse(reply: Any) -> Statistics:
-        slots = {name.decode(): text.decode(errors="replace") for name, text in pairs(reply[1:]).items()}
-        return show(slots, minutes, int(reply[0]))
+        now, gone, remade, *flat = reply
+        slots = {name.decode(): text.decode(errors="replace") for name, text in pairs(flat).items()}
+        return replace(show(slots, minutes, int(now)), gone=_number(gone), remade=_number(remade))
 
-    return Command("statistics", keys.statistics[:1], [*ring, count], parse)
+    return Command("statistics", [keys.statistics[0], keys.meta], [*ring, count, keys.group], parse)
+
+
+def _number(text: bytes) -> int:
+    """The number in a field; 0 if another program has put something else there."""
+    return min(int(text), MAX_NUMBER) if text.isdigit() and len(text) < 20 else 0

@@ -1448,6 +1448,7 @@ local function end_gone(keys, meta, group, key, task, id, now)
   local failure = '["MessageGone","its message is gone: it was taken out of the stream by hand",""]'
   local record = '4 ' .. pack({'error', failure})
   note_failure(meta, group, end_task(keys, key, task, id, {}, 'h', {'_state', '4'}, record, '86400000', nil, now))
+  try_call('HINCRBY', meta, 'gone:' .. group, 1)
 end
 
 -- Make the task key of an entry that was written by hand: it has none until a caller asks for the task. Returns the

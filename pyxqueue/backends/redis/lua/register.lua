@@ -2,7 +2,7 @@
 -- KEYS meta, the stream of the first group, the stream this group has if it is not the first, the stream of what comes
 --   back, the live streams of the priority classes other than 0
 -- ARGV group, lease in ms ('' keeps the stored one), default lease, most fields of the meta hash, most groups, layout,
---   the priority classes that the caller uses
+--   the priority classes that the caller uses, the live places in which it has known the group to be
 -- Returns the number of fields of the meta hash, and the hash, flat; if it has too many, only the fields of this group.
 --   Then the live places in which the group had to be made.
 -- A queue in another layout is left as it is; then the script returns only the number of that layout.
@@ -54,10 +54,11 @@ for i, class in ipairs(CLASSES) do
   end
 end
 classes = table.concat(classes, ' ')
-local made = {}
+local made, lost = {}, false
 for place, live in pairs(lives) do
   if not is_there(live) then
     made[#made + 1] = place
+    lost = lost or string.find(ARGV[8], place, 1, true)
     call('XGROUP', 'CREATE', live, group, paused and AT_END or '0', 'MKSTREAM')
     if paused then
       paused[place] = '0-0'
@@ -70,6 +71,7 @@ if layout ~= ARGV[6] then call('HSET', meta, 'layout', ARGV[6]) end
 if call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
 if ARGV[2] ~= '' then call('HSET', meta, 'lease:' .. group, ARGV[2]) end
 call('HSETNX', meta, 'lease:' .. group, ARGV[3])
+if lost then try_call('HINCRBY', meta, 'remade:' .. group, 1) end
 if not crowded then return {call('HLEN', meta), call('HGETALL', meta), made} end
 local lease = call('HGET', meta, 'lease:' .. group)
 return {call('HLEN', meta), {'group:' .. group, stream, 'lease:' .. group, lease, 'classes', classes}, made}

@@ -1,7 +1,8 @@
 -- Read the slots of a group's statistics.
--- KEYS statistics
--- ARGV the letter of a ring, how many ms one of its slots has, how many slots it has, how many of them to read
--- Returns the time in ms, then names of slots and what is in them; none if another program has put something there.
+-- KEYS statistics, meta
+-- ARGV the letter of a ring, how many ms one of its slots has, how many slots it has, how many of them to read, group
+-- Returns the time in ms, how many messages are gone, how often the group was made again, then names of slots and what
+-- is in them; none if another program has put something there.
 local letter, length, size, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local now, names, found = now_ms(), {'now', 'total'}, {}
 local last = math.floor(now / length)
@@ -13,4 +14,5 @@ for i, name in ipairs(texts.err and {} or names) do
     found[#found + 1] = texts[i]
   end
 end
-return {int(now), unpack(found)}
+local losses = try_call('HMGET', KEYS[2], 'gone:' .. ARGV[5], 'remade:' .. ARGV[5])
+return {int(now), losses[1] or '', losses[2] or '', unpack(found)}
