@@ -218,10 +218,10 @@ def _entered(hooks: Iterable[tuple[Plugin, Callable[[Any], Any], Any]]) -> _Ente
 
 def _leave(entered: _Entered, hook: str, error: BaseException | None) -> None:
     """Leave what was entered, the last first, with what the task raised."""
-    about = (None, None, None) if error is None else (type(error), error, error.__traceback__)
+    raised_by_task = (None, None, None) if error is None else (type(error), error, error.__traceback__)
     for plugin, manager in reversed(entered):
         try:
-            swallows = manager.__exit__(*about)
+            swallows = manager.__exit__(*raised_by_task)
         except BaseException as raised:  # noqa: BLE001 - it is logged
             if raised is not error:
                 _failed(plugin, hook)

@@ -23,8 +23,9 @@ from ..model.turns import Turn
 from ..options import TaskOptions
 from ..protocols import StoreOptions, TakenIn
 from ..ticking import Ticker
-from ..worker.events import Event, ignore, tell, watch_expired
+from ..worker.events import Event, tell
 from ..worker.executors import Inline
+from ..worker.reporting import Reporter
 from ..worker.serving import QueueParts
 from ..worker.tally import tally_of
 from ..worker.worker import Worker
@@ -103,8 +104,7 @@ class EagerBackend(Draining):
         """Whether the plugins were told so."""
         self._ticker = Ticker(super().schedules(), queue.codec, None, partial(tell, queue.observer))
         self._tally = tally_of(self, queue.registry, _CONSUMER, wanted=queue.statistics)
-        count = ignore if self._tally is None else self._tally.expired
-        watch_expired(self, queue.codec.queue, partial(tell, queue.observer), count=count)
+        Reporter(queue.codec.queue, queue.observer, self._tally).watch(self)
 
     def statistics(self, minutes: int) -> Statistics:
         if self._tally is not None:

@@ -17,7 +17,8 @@ from ..model.message import Record
 from ..model.past import LOST, STOPPED
 from ..model.presence import Order
 from ..protocols import Broker, HasPresence, HasRisks, HasSharedClaims
-from ..worker.events import Event, ignore, log, watch_expired
+from ..worker.events import Event, log
+from ..worker.reporting import Reporter
 from ..worker.tally import Tally
 from .children import Child
 from .duties import Duty, DutyLoop, Loss, PresenceDuty, QuietLook, Releaser, StatisticsDuty, all_duties, line_of
@@ -93,9 +94,7 @@ class QueueCare:
     def open(self) -> None:
         self.broker = self.access.connect()
         self._tally = tally = self.access.tally(self.broker)
-        watch_expired(
-            self.broker, self.access.label, self._tell, self._of(), ignore if tally is None else tally.expired
-        )
+        Reporter(self.access.label, self._tell, tally, self._of()).watch(self.broker)
         self._releaser = Releaser(self.broker, self.access.seal, tally)
 
     def step(self, tables: Sequence[InFlightTable], *, stopping: bool) -> float:
@@ -148,7 +147,7 @@ class QueueCare:
         if self.access.failed is not None:
             from .duties.failed import failed_duty  # noqa: PLC0415 - few queues have such limits
 
-            count = ignore if self._tally is None else self._tally.dropped
+            count: Callable[[str], None] = (lambda _: None) if self._tally is None else self._tally.dropped
             self._failed = failed_duty(self.broker, self.access.failed, count, self._of())
             made.append(self._failed)
         if self.presence is not None and isinstance(self.broker, HasPresence):

@@ -36,9 +36,19 @@ class Presence:
         now = time.monotonic()
         names, more = some_names(tasks)
         workers = {child.consumer: self._process(child, queue, now) for child in self.children.alive()}
-        python, pid = platform.python_version(), os.getpid()
-        about = self._host, pid, _version(), python, names, more, self.draining, workers
-        return Announcement(*about, [tasks.get(name, "") for name in names], serializers).text()
+        announcement = Announcement(
+            host=self._host,
+            pid=os.getpid(),
+            pyxqueue=_version(),
+            python=platform.python_version(),
+            tasks=names,
+            more_tasks=more,
+            draining=self.draining,
+            workers=workers,
+            parameters=[tasks.get(name, "") for name in names],
+            serializers=serializers,
+        )
+        return announcement.text()
 
     def _process(self, child: Child, queue: int, now: float) -> Process:
         age = partial(_ms, now)

@@ -16,8 +16,9 @@ from ..errors import BrokerError, BrokerUnavailableError
 from ..model.message import Message, StartStatus
 from ..protocols import Beginning, Broker
 from .batch_sizer import MAX_BATCH
-from .events import Observer, TaskExpired, ignore, log, log_expired, tell
+from .events import log
 from .jobs import Job
+from .reporting import Reporter
 
 
 @define(eq=False)
@@ -25,20 +26,13 @@ class Beginner:
     """Asks the store with `begin`, in batches: those that are to start meanwhile are asked about together."""
 
     broker: Broker
-    consumer: str
-    observer: Observer | None
-    queue: str
-    """The name of the queue."""
+    reporter: Reporter
     backoff: Callable[[int, float], float]
     """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
-    of: str = ""
-    """What the log adds to the id of a task: its queue, where there are several."""
     patient: bool = True
     """Whether to wait for a store that is down. If not, the tasks are left to the end of their leases."""
     inside: Callable[[str], AbstractContextManager[None]] = lambda _role: nullcontext()
     """Enters what plugins have where the store is asked."""
-    expired: Callable[[str], None] = ignore
-    """Counts a task that has expired, by its name."""
     stopping: bool = field(default=False, init=False)
     """Whether the worker was told to stop: then it waits no longer."""
     _asked: deque[tuple[str, Future[StartStatus]]] = field(factory=deque, init=False)
@@ -95,12 +89,12 @@ class Beginner:
             except BrokerUnavailableError as error:
                 if self.stopping or not self.patient:
                     text = "%s cannot start tasks (%d); they are claimed again when their leases end: %s"
-                    log.warning(text, self.consumer, len(receipts), error)
+                    log.warning(text, self.reporter.worker, len(receipts), error)
                     return [StartStatus.LOST] * len(receipts)
                 failures += 1
                 if failures == 1:
                     text = "%s cannot start tasks (%d) until the store is back: %s"
-                    log.warning(text, self.consumer, len(receipts), error)
+                    log.warning(text, self.reporter.worker, len(receipts), error)
                 time.sleep(self.backoff(failures, 1.0))
             except BrokerError:
                 text = "the store refuses to start tasks (%d); they are claimed again when their leases end"
@@ -112,8 +106,5 @@ class Beginner:
             return True
         message = job.delivery.message
         if status is StartStatus.EXPIRED and isinstance(message, Message):
-            event = TaskExpired(message.id, message.name, self.queue)
-            log_expired(event, self.of)
-            self.expired(event.task_name)
-            tell(self.observer, event)
+            self.reporter.expired(message.id, message.name)
         return False

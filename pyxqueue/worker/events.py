@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -28,7 +28,6 @@ from ..model.message import (
     Verdict,
 )
 from ..printable import Lines, counted, indented, printable, quoted
-from ..protocols import Broker, Expired, TellsExpired
 
 log = get_logger("pyxqueue.worker")
 done = get_logger("pyxqueue.worker.done")
@@ -168,30 +167,6 @@ def log_expired(event: TaskExpired, of: str = "") -> None:
     """Log that a task has expired. `of`: as for `log_settled`."""
     about = {"task_id": event.task_id, "task_name": event.task_name, "queue": event.queue}
     _expiries.log(logging.INFO, "%s %s%s expired before it started", event.task_name, event.task_id, of, extra=about)
-
-
-def ignore(_: str) -> None:
-    """Count nothing."""
-
-
-def watch_expired(
-    broker: Broker,
-    queue: str,
-    tell: Callable[[TaskExpired], None],
-    of: str = "",
-    count: Callable[[str], None] = ignore,
-) -> None:
-    """Log which tasks the broker's own calls end because they expired, tell of them, and count them by name."""
-
-    def found(expired: Sequence[Expired]) -> None:
-        for one in expired:
-            event = TaskExpired(one.id, one.name, queue)
-            log_expired(event, of)
-            count(one.name)
-            tell(event)
-
-    if isinstance(broker, TellsExpired):
-        broker.watch_expired(found)
 
 
 def log_settled(event: TaskSettled, of: str = "") -> None:

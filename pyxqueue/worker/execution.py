@@ -138,11 +138,14 @@ class Execution:
     def _enter(self) -> Leave | None:
         """Make the context of the task, and enter what plugins have around it. Returns what leaves that."""
         message, keeper = self.message, self.keeper
-        about = message.id, message.name, message.attempt, self.codec.queue, message.headers, self.report
-        served = () if keeper is None else keeper.served
         context = TaskContext(
-            *about,
-            served,
+            message.id,
+            message.name,
+            message.attempt,
+            self.codec.queue,
+            message.headers,
+            self.report,
+            served=() if keeper is None else keeper.served,
             open_steps=None if keeper is None else self.open_steps,
             group=self.codec.group,
             worker=self.worker,

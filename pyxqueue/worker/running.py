@@ -13,12 +13,12 @@ from attrs import define
 from ..codec import Codec
 from ..model.message import Message, Outcome
 from .beginning import Beginner
-from .events import Observer, TaskStarted, tell
 from .execution import Enter, Execution, prepare
 from .executors import Executor
 from .inputs import InputReader
 from .jobs import Job, Jobs, Ran
 from .loop_interrupts import AsyncLimit, LoopInterrupter
+from .reporting import Reporter
 from .steps import StepKeeper
 
 
@@ -31,11 +31,10 @@ class Runner:
 
     jobs: Jobs
     codec: Codec
-    consumer: str
-    observer: Observer | None
+    reporter: Reporter
+    beginner: Beginner
     hand_over: Callable[[Ran], None]
     """Takes what is to be settled."""
-    beginner: Beginner
     chance: Callable[[], float]
     inputs: InputReader
     keeper: StepKeeper
@@ -116,17 +115,15 @@ class Runner:
             job.report,
             self.inputs.fill,
             keeper=self.keeper,
-            worker=self.consumer,
+            worker=self.reporter.worker,
             waited=job.waited,
         )
         if not isinstance(prepared, Execution):
             self._end(job, prepared)
             return None
         prepared.around = self.around
-        if self.observer is not None:
-            message = prepared.message
-            about = message.id, message.name, message.attempt, self.consumer
-            tell(self.observer, TaskStarted(*about, self.codec.queue, job.waited()))
+        if self.reporter.observer is not None:  # the usual case costs nothing
+            self.reporter.started(prepared.message, job.waited())
         return prepared
 
     def _limit(self, job: Job, seconds: float) -> None:

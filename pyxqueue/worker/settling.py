@@ -11,12 +11,13 @@ from contextlib import suppress
 from attrs import define, field
 
 from ..errors import BrokerError, BrokerUnavailableError
-from ..model.message import Done, Message, Settlement, Verdict
+from ..model.message import Done, Settlement
 from ..protocols import Broker
 from .batch_sizer import MAX_BATCH
 from .deciding import Decider
-from .events import Observer, TaskSettled, Throttle, done, log, log_settled, tell
+from .events import Throttle, done, log
 from .jobs import Jobs, Ran
+from .reporting import Reporter
 from .tally import Tally
 
 
@@ -30,12 +31,9 @@ class SettlingQueue:
     broker: Broker
     jobs: Jobs
     decider: Decider
-    consumer: str
-    observer: Observer | None
+    reporter: Reporter
     backoff: Callable[[int, float], float]
     """Returns how many seconds to wait for the store, from the number of failures in a row and the longest pause."""
-    of: str = ""
-    """What the log adds to the id of a task: its queue, where there are several."""
     tally: Tally | None = None
     """Counts what is settled; None if the queue has no statistics."""
     thread: int = 1
@@ -104,15 +102,15 @@ class SettlingQueue:
                 asked[thread] = 0.0
                 self.away = False
                 if failures:
-                    log.warning("%s: the store is back and has accepted settlements: %d", self.consumer, sum(accepted))
+                    text = "%s: the store is back and has accepted settlements: %d"
+                    log.warning(text, self.reporter.worker, sum(accepted))
                 return accepted
             except BrokerUnavailableError as error:
                 failures += 1
                 self.away = True
                 if failures == 1:
-                    log.warning(
-                        "%s keeps settlements (%d) until the store is back: %s", self.consumer, len(settlements), error
-                    )
+                    text = "%s keeps settlements (%d) until the store is back: %s"
+                    log.warning(text, self.reporter.worker, len(settlements), error)
                 time.sleep(self.backoff(failures, 1.0))
             except BrokerError:
                 asked[thread] = 0.0
@@ -144,17 +142,8 @@ class SettlingQueue:
         """Forget what is settled, and report it."""
         if self.tally is not None:
             self.tally.settled(batch, settlements, all_accepted)
-        quiet = self.observer is None and not done.isEnabledFor(logging.DEBUG)
+        quiet = self.reporter.observer is None and not done.isEnabledFor(logging.DEBUG)
         for ran, settlement, accepted in zip(batch, settlements, all_accepted, strict=True):
             self.jobs.remove(ran.job)
             if not (quiet and accepted and isinstance(settlement.verdict, Done)):  # the usual case costs nothing
-                self._report(ran, settlement.verdict, accepted)
-
-    def _report(self, ran: Ran, verdict: Verdict, accepted: bool) -> None:
-        message = ran.job.delivery.message
-        name = message.name if isinstance(message, Message) else "?"
-        about = message.id, name, message.attempt, self.consumer
-        queue = self.decider.codec.queue
-        event = TaskSettled(*about, ran.outcome, verdict, accepted, ran.seconds, queue, ran.job.waited())
-        log_settled(event, self.of)
-        tell(self.observer, event)
+                self.reporter.settled(ran, settlement.verdict, accepted=accepted)

@@ -54,7 +54,8 @@ class Alone:
     queues: Sequence[ServedQueue]
 
     def claim(self, consumer: str, limit: int, wait_ms: int, asked: Sequence[ServedQueue]) -> Claimed:
-        return OneQueue(*asked).claim(consumer, limit, wait_ms)
+        (queue,) = asked
+        return [(queue, queue.broker.claim(consumer, limit, wait_ms))]
 
     def interrupt(self) -> None:
         self.queues[0].broker.interrupt()
@@ -311,8 +312,9 @@ class SeveralStores:
     """Whether the worker looks for work now."""
 
     def __attrs_post_init__(self) -> None:
-        common = self._changed, lambda: self._looks, self.backoff, self.inside
-        self._feeders = [_Feeder(source, *common) for source in self.sources]
+        self._feeders = [
+            _Feeder(source, self._changed, lambda: self._looks, self.backoff, self.inside) for source in self.sources
+        ]
 
     def claim(self, consumer: str, limit: int, wait_ms: int) -> Claimed:
         with self._changed:

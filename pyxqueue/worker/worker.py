@@ -33,7 +33,7 @@ from .claiming import Claimer
 from .colleagues import Colleagues
 from .deciding import Decider
 from .dispatching import Dispatcher
-from .events import ignore, log, tell, watch_expired
+from .events import log
 from .executors import Executor
 from .inputs import InputReader
 from .interrupts import Watched
@@ -42,6 +42,7 @@ from .lifetime import Lifetime
 from .loop import Loop
 from .monitor import Monitor
 from .news import News
+from .reporting import Reporter
 from .running import Runner
 from .serving import QueueParts, ServedQueue
 from .settling import SettlingQueue
@@ -84,14 +85,21 @@ class Worker:
     """One, if a queue has an observer."""
 
     def __attrs_post_init__(self) -> None:
-        self._jobs, consumer, backoff = Jobs(self.table), self.consumer, self._backoff
+        self._jobs = jobs = Jobs(self.table)
         self.plugins = Plugins.joined(parts.plugins for parts in self.parts)
-        jobs = self._jobs
         self._queues = queues = [self._served(number, parts) for number, parts in enumerate(self.parts)]
-        claims = claims_of(self.turns.order(len(queues)), queues, backoff, self._inside)
-        self._dispatcher = dispatcher = Dispatcher([queue.runner for queue in queues], self.executor, self.loop)
-        about = queues, jobs, dispatcher, consumer, self.wait_ms, backoff, self.lifetime
-        self._claimer = Claimer(claims, *about)
+        claims = claims_of(self.turns.order(len(queues)), queues, self._backoff, self._inside)
+        self._dispatcher = Dispatcher([queue.runner for queue in queues], self.executor, self.loop)
+        self._claimer = Claimer(
+            claims,
+            queues,
+            jobs,
+            self._dispatcher,
+            self.consumer,
+            wait_ms=self.wait_ms,
+            backoff=self._backoff,
+            lifetime=self.lifetime,
+        )
         plain: Watched = self.executor.interrupter
         limits = [plain, self.loop.interrupter] if self.loop else [plain]
         first, *others = queues
@@ -99,29 +107,35 @@ class Worker:
             Monitor(first.broker, jobs, limits, claims.interrupt),
             *(Monitor(queue.broker, jobs, (), lambda: None, queue.number) for queue in others),
         ]
-
         observers = [parts.observer for parts in self.parts]
         self._news = [News(self.table.mail, observers)] if any(observers) else []
 
     def _served(self, number: int, parts: QueueParts) -> ServedQueue:
-        jobs, consumer, chance, inside = self._jobs, self.consumer, self._chance, self._inside
-        colleagues = Colleagues(parts.broker, parts.registry, parts.codec.serializers)
-        decider = Decider(parts.codec, consumer, chance, colleagues.can_serve)
+        """Make what this worker has for one queue alone."""
         alone = len(self.parts) == 1
         of = "" if alone else f" of {parts.name}"
-        expired = ignore if parts.tally is None else parts.tally.expired
-        told, thread = (parts.observer, parts.codec.queue), min(number + 1, UNWATCHED)
-        telling = parts.observer, self._backoff, of, parts.tally
-        settling = SettlingQueue(parts.broker, jobs, decider, consumer, *telling, thread)
-        asked = parts.broker, consumer, *told, self._backoff, of
-        beginner = Beginner(*asked, patient=alone, inside=inside, expired=expired)
-        watch_expired(parts.broker, parts.codec.queue, partial(tell, parts.observer), of, expired)
-        inputs = InputReader(cast("Results", parts.broker), parts.codec)  # only a backend has flows
+        reporter = Reporter(parts.codec.queue, parts.observer, parts.tally, of, self.consumer)
+        reporter.watch(parts.broker)
+        colleagues = Colleagues(parts.broker, parts.registry, parts.codec.serializers)
+        decider = Decider(parts.codec, self.consumer, self._chance, colleagues.can_serve)
+        thread = min(number + 1, UNWATCHED)
+        settling = SettlingQueue(
+            parts.broker, self._jobs, decider, reporter, self._backoff, tally=parts.tally, thread=thread
+        )
+        beginner = Beginner(parts.broker, reporter, self._backoff, patient=alone, inside=self._inside)
         served = () if parts.eager else [each.codec.queue for each in self.parts]
-        keeper = StepKeeper(parts.broker, parts.codec, lambda: beginner.stopping, self._backoff, served)
-        about = jobs, parts.codec, consumer, parts.observer, settling.put
-        around = parts.plugins.enter if parts.plugins is not None and parts.plugins.have_around else None
-        runner = Runner(*about, beginner, chance, inputs, keeper, parts.eager, around)
+        runner = Runner(
+            self._jobs,
+            parts.codec,
+            reporter,
+            beginner,
+            hand_over=settling.put,
+            chance=self._chance,
+            inputs=InputReader(cast("Results", parts.broker), parts.codec),  # only a backend has flows
+            keeper=StepKeeper(parts.broker, parts.codec, lambda: beginner.stopping, self._backoff, served),
+            eager=parts.eager,
+            around=parts.plugins.enter if parts.plugins is not None and parts.plugins.have_around else None,
+        )
         sealed = parts.codec.seal is not None
         return ServedQueue(parts.broker, parts.registry, decider, settling, runner, parts.name, number, sealed)
 
