@@ -15,7 +15,7 @@ from ..errors import ConfigurationError, QueueFullError
 from ..model.locks import LockTerms, Placed, Placement
 from ..model.message import Message
 from ..options import MAX_SECONDS
-from ..printable import quoted
+from ..printable import counted, quoted
 from ..protocols import AsyncHasMaxLength, Backend, HasMaxLength, TakenIn
 from ..stores import OpenStore
 from .queue_store import QueueStore
@@ -47,13 +47,32 @@ class Bound(Struct, frozen=True, eq=False):
 
     def enqueue(self, place: OpenStore, messages: Sequence[Message], terms: LockTerms) -> list[Placed]:
         """`HasLocks.enqueue_unique` within the bound. Raises `QueueFullError`."""
-        keeper, tries = _keeper(place.backend), self._tries(messages)
+        return self._enqueue(_keeper(place.backend), messages, terms)
+
+    def accept_first(self, backend: Backend, messages: Sequence[Message]) -> list[bool]:
+        """Enqueue the first of messages that belong together, if there is room for all of them. The others are for the
+        caller to enqueue, whatever the length is then. Returns whether it was new, as `Broker.enqueue` does.
+
+        Raises `QueueFullError`; `ConfigurationError` if they are more than the bound.
+        """
+        if len(messages) > self.max_length:
+            raise ConfigurationError(
+                f"a flow of {counted(len(messages), 'task')} never has room in a queue of max_length="
+                f"{self.max_length}: raise max_length, or let tasks of a smaller flow enqueue the rest"
+            )
+        return _are_new(self._enqueue(_keeper(backend), messages[:1], PLAIN, len(messages) - 1))
+
+    def _enqueue(
+        self, keeper: HasMaxLength, messages: Sequence[Message], terms: LockTerms, beside: int = 0
+    ) -> list[Placed]:
+        """Enqueue messages while there is room for each, and for so many others beside it."""
+        tries = self._tries(messages, beside)
         try:
             pause, batch = next(tries)
             while True:
                 if pause:
                     time.sleep(pause)
-                pause, batch = tries.send(keeper.enqueue_within(batch, terms, self.max_length))
+                pause, batch = tries.send(keeper.enqueue_within(batch, terms, self.max_length - beside))
         except StopIteration as end:
             placed: list[Placed] = end.value
             return placed
@@ -75,7 +94,7 @@ class Bound(Struct, frozen=True, eq=False):
             placed: list[Placed] = end.value
             return placed
 
-    def _tries(self, messages: Sequence[Message]) -> Tries:
+    def _tries(self, messages: Sequence[Message], beside: int = 0) -> Tries:
         """Enqueue messages, in order. Raises `QueueFullError` if there was no room for the next of them for `full_wait`
         seconds. While the call waits, it tries with one message only."""
         placed: list[Placed] = []
@@ -91,7 +110,7 @@ class Bound(Struct, frozen=True, eq=False):
                 deadline, pause = self._deadline(), 0.0
             if found.length:
                 if is_over(deadline):
-                    raise self._full(found.length, placed)
+                    raise self._full(found.length, placed, beside)
                 pause = min(max(_FIRST, pause * 2), _LONGEST)
             batch = rest[:1] if found.length else rest
 
@@ -102,11 +121,12 @@ class Bound(Struct, frozen=True, eq=False):
         """Seconds to wait: none in eager mode, where no task ends while a call waits."""
         return 0.0 if self.store.eager is not None else self.full_wait
 
-    def _full(self, length: int, placed: Sequence[Placed]) -> QueueFullError:
+    def _full(self, length: int, placed: Sequence[Placed], beside: int) -> QueueFullError:
         waited = f" for {wait:g} s" if (wait := self._wait()) else ""
         queue = self.store.core.options.stream_key
+        full = f"has no room for a flow of {counted(beside + 1, 'task')}" if beside else "is full"
         return QueueFullError(
-            f"the queue {quoted(queue)} is full{waited}: {length} of its tasks have not ended, and "
+            f"the queue {quoted(queue)} {full}{waited}: {length} of its tasks have not ended, and "
             f"max_length={self.max_length}. Start more workers, raise max_length, or call again later",
             *(queue, self.max_length, length, [one.id for one in placed]),
         )

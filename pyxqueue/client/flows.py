@@ -194,7 +194,9 @@ class Flow:
         """Enqueue the flow, as the end of the block does, and return its handle.
 
         Raises `ConfigurationError` if a task waits for one that was not added, for itself, or for one that waits for
-        it, or if the store does not keep flows. After a `BrokerError`, call it again: it stores what is missing.
+        it, if the store does not keep flows, or if the flow has more tasks than the queue's `max_length`;
+        `QueueFullError` if the queue has no room for all its tasks, of which none is stored then. After a
+        `BrokerError`, call it again: it stores what is missing.
         """
         if self._result is not None:
             raise ConfigurationError("the flow is enqueued already: build another one")
@@ -403,7 +405,8 @@ def _is_known_later(value: object) -> bool:
 def enqueue(producer: Producer, flow: str, messages: Sequence[Message], durability: str | None = None) -> None:
     """Enqueue the messages of a flow, the first before the others.
 
-    Raises `ConfigurationError` if an id that the application has given, or that begins with one, is another task's, or
+    Raises `QueueFullError` if the queue has no room for all of them;
+    `ConfigurationError` if an id that the application has given, or that begins with one, is another task's, or
     if a task waits for one that was stored before it.
     """
     backend = producer.stores().backend
@@ -412,8 +415,12 @@ def enqueue(producer: Producer, flow: str, messages: Sequence[Message], durabili
         raise ConfigurationError(f"{type(backend).__name__} does not keep flows: use another store for this queue")
     count, known, new = 0, list[Message](), set[str]()
     try:
-        while batch := messages[count : count + _BATCH]:
-            accepted = place.enqueue(batch)
+        while count < len(messages):
+            if count or producer.bound is None:
+                accepted = place.enqueue(messages[count : count + _BATCH])
+            else:
+                accepted = producer.bound.accept_first(place, messages)
+            batch = messages[count : count + len(accepted)]
             known += [one for one, is_new in zip(batch, accepted, strict=True) if not is_new]
             new.update(one.id for one, is_new in zip(batch, accepted, strict=True) if is_new)
             count += len(batch)

@@ -16,12 +16,15 @@ import pytest
 
 from pyxqueue import (
     ConfigurationError,
+    FlowResult,
     QueueFullError,
     StoreFullError,
+    Task,
     TaskQueue,
     TaskStatus,
     Throttle,
     Unique,
+    chord,
     eager_mode,
 )
 from pyxqueue.backends.memory import MemoryBackend, MemoryResults, MemoryStore
@@ -29,6 +32,7 @@ from pyxqueue.model.message import Done, Message, Record, Settlement
 from pyxqueue.protocols import StoreOptions, TakenIn
 from pyxqueue.split import SplitBackend
 from pyxqueue.testing import drain
+from tests.conftest import Servers, kinds_to_test
 from tests.support.until import until
 
 BOUND = 50
@@ -36,6 +40,10 @@ BOUND = 50
 
 def double(number: int) -> int:
     return 2 * number
+
+
+def total(numbers: Sequence[int]) -> int:
+    return sum(numbers)
 
 
 def a_queue(max_length: int = 2, **options: Any) -> TaskQueue:
@@ -261,7 +269,7 @@ def test_the_event_loop_runs_while_a_call_waits() -> None:
 
 
 def test_what_the_system_sends_is_not_refused() -> None:
-    """A schedule that is triggered, flows, retries and failed tasks that are retried go beyond the bound."""
+    """A schedule that is triggered, retries and failed tasks that are retried go beyond the bound."""
     queue = a_queue(max_length=1)
     task = queue.task(double)
     failing = queue.task(name="failing", retries=1, backoff=0)(lambda: 1 / 0)
@@ -270,16 +278,78 @@ def test_what_the_system_sends_is_not_refused() -> None:
     drain(queue)
     task(1)
 
-    with queue.flow() as flow:
-        flow.add(task, flow.add(task, 2))
     nightly.trigger()
     queue.admin.retry(failed.task_id)
 
-    assert len(queue.admin.tasks(TaskStatus.PENDING).tasks) == 5
+    assert len(queue.admin.tasks(TaskStatus.PENDING).tasks) == 3
     with pytest.raises(QueueFullError):
         task(3)
     drain(queue)
     assert failed.state is TaskStatus.FAILURE
+
+
+def a_flow(queue: TaskQueue, task: Task[[int], int]) -> FlowResult:
+    """Three tasks, of which the last one waits for the others."""
+    return chord([task.of(1), task.of(2)], queue.task(total).of()).enqueue()
+
+
+@pytest.mark.parametrize("store", ["memory", "redis", "sqlite"])
+def test_a_flow_is_accepted_as_a_whole_or_refused(
+    store: str, servers: Servers, stream_key: str, tmp_path: Path
+) -> None:
+    """Nothing of a refused flow is stored; it is accepted once there is room for all its tasks."""
+    url = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/q.db"}.get(store) or servers(kinds_to_test()[0]).url
+    with closing(TaskQueue(url, stream_key, max_length=4)) as queue:
+        task = queue.task(double)
+        task.map([(1,), (2,)])
+
+        with pytest.raises(QueueFullError, match=r"has no room for a flow of 3 tasks: 2 of its tasks") as raised:
+            a_flow(queue, task)
+        assert (raised.value.length, raised.value.ids) == (2, ())
+        assert len(queue.admin.tasks().tasks) == 2
+        drain(queue)
+        flow = a_flow(queue, task)
+        with pytest.raises(QueueFullError):
+            task.map([(1,), (2,)])
+        drain(queue)
+        assert flow.get(10) == 6
+
+
+def test_a_flow_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For `full_wait` seconds, as any call."""
+    queue = a_queue(max_length=3, full_wait=60)
+    task = queue.task(double)
+    before = task(1)
+    pauses = Pauses(monkeypatch, int, int, lambda: drain(queue))
+
+    flow = a_flow(queue, task)
+
+    assert len(pauses.seconds) == 3
+    drain(queue)
+    assert (before.get(0), flow.get(0)) == (2, 6)
+
+
+def test_a_flow_that_never_has_room() -> None:
+    """It is refused at once, whatever `full_wait` is."""
+    queue = a_queue(max_length=2, full_wait=3_600)
+
+    with pytest.raises(ConfigurationError, match=r"a flow of 3 tasks never has room in a queue of max_length=2"):
+        a_flow(queue, queue.task(double))
+
+
+def test_a_flow_that_was_stored_in_part_is_completed_in_a_full_queue() -> None:
+    """Its first task is known, so it needs no room."""
+    queue = a_queue(max_length=3)
+    task = queue.task(double)
+    with queue.flow("f") as flow:
+        flow.add(task, flow.add(task, flow.add(task, 1)))
+    queue.admin.delete("f.0")
+    task(2)
+
+    with queue.flow("f") as again:
+        again.add(task, again.add(task, again.add(task, 1)))
+
+    assert len(queue.admin.tasks().tasks) == 4
 
 
 def test_an_eager_queue_does_not_wait() -> None:
