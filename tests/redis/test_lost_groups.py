@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -114,6 +115,26 @@ def test_a_lost_group_is_said_and_counted_once(
         assert backend.statistics(1).remade == 1
 
     assert ["had lost the group cg of the queue" in said for said in caplog.messages] == [True, True]
+
+
+def test_a_group_that_two_calls_make_at_once_is_not_lost(
+    redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also if the call that made it learns of that after the other one, which has found it."""
+    config = ConnectionConfig.from_url(redis_url)
+    backend = RedisBackend(config, StoreOptions(stream_key))
+    with closing(backend), closing(RedisBackend(config, StoreOptions(f"{stream_key}-other"))) as other:
+        other.lease_ms()  # so that the server has the script
+        registration = backend._registration
+        calls = [registration._register() for _ in range(2)]
+        asked: list[Any] = [next(one) for one in calls]
+        replies = [registration.session.execute(*one.args) for one in asked]
+        for one, reply in reversed(list(zip(calls, replies, strict=True))):
+            with pytest.raises(StopIteration):
+                one.send(reply)
+        assert backend.statistics(1).remade == 0
+
+    assert caplog.messages == []
 
 
 def get(handle: AsyncResult[None]) -> None:

@@ -62,7 +62,7 @@ class Registration:
         return self._groups or self.session.run(self._register())
 
     def _register(self) -> Steps[Groups]:
-        options = self.options
+        options, known = self.options, self._known
         groups = yield from call(
             commands.register(
                 options.stream_key,
@@ -70,10 +70,10 @@ class Registration:
                 options.lease_ms,
                 DEFAULT_LEASE_MS,
                 sorted(self._classes),
-                known=self._known,
+                known=known,
             )
         )
-        if groups.made & self._known:
+        if groups.made & known:
             log.warning(
                 "the store at %s had lost the group %s of the queue %s, so it was created again: data was lost, or "
                 "the group was removed. Tasks that were in it are gone, or run again",
