@@ -405,9 +405,8 @@ def _is_known_later(value: object) -> bool:
 def enqueue(producer: Producer, flow: str, messages: Sequence[Message], durability: str | None = None) -> None:
     """Enqueue the messages of a flow, the first before the others.
 
-    Raises `QueueFullError` if the queue has no room for all of them;
-    `ConfigurationError` if an id that the application has given, or that begins with one, is another task's, or
-    if a task waits for one that was stored before it.
+    Raises `QueueFullError` if the queue has no room for all of them; `ConfigurationError` if an id that the application
+    has given, or that begins with one, is another task's, or if a task waits for one that was stored before it.
     """
     backend = producer.stores().backend
     place = backend if durability is None else durable(backend, durability)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
 
 import pytest
+import redis.asyncio
 from redis import Redis
 
-from pyxqueue import TaskQueue
-from pyxqueue.backends.redis import RedisBackend, inspector
+from pyxqueue import BrokerUnavailableError, TaskQueue
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, inspector
 from pyxqueue.backends.redis.registration import Registration
 from pyxqueue.backends.redis.steps import Inbox, Sleep, Steps
 from pyxqueue.model.message import TaskInfo
+from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.contract.laws import law
 from pyxqueue.testing.contract.steps import claimed, done, info, settled
 from tests.support.until import until
@@ -70,6 +74,63 @@ def test_a_wait_that_is_cancelled_when_there_is_news(steps: int) -> None:
         assert waiting.cancelled() is was_waiting
 
     asyncio.run(cancel())
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_a_call_that_is_cancelled_while_idle_connections_are_closed(
+    redis_url: str, stream_key: str, steps: int
+) -> None:
+    """Other calls, which wait for the same connections to close, are not cancelled with it, after however many steps of
+    the event loop."""
+    backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
+
+    async def cancel() -> list[object]:
+        producer, link = backend.asynchronous(), backend._registration.session.link
+        await asyncio.gather(*(producer.show(["a"]) for _ in range(8)))  # which makes several connections
+        link.drop_idle()
+        first = asyncio.create_task(producer.show(["a"]))
+        await asyncio.sleep(0)
+        link.drop_idle()
+        others = [asyncio.create_task(producer.show(["a"])) for _ in range(4)]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        was_under_way = first.cancel()
+        found = await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.wait([first])
+        assert first.cancelled() is was_under_way
+        return list(found)
+
+    with closing(backend):
+        assert asyncio.run(cancel()) == [[None]] * 4
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_cancellation_of_another_task(
+    redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """A call that the driver cancels with another task is made again, or raises the error of an outage, and is not
+    cancelled."""
+    backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
+    raised: list[BaseException] = []
+
+    async def execute(client: Any, *args: Any) -> Any:
+        if len(raised) < times:
+            raised.append(asyncio.CancelledError())
+            raise raised[-1]
+        return await plain(client, *args)
+
+    plain: Any = redis.asyncio.Redis.execute_command
+    monkeypatch.setattr(redis.asyncio.Redis, "execute_command", execute)
+    with closing(backend):
+        if times == 1:
+            assert asyncio.run(shown(backend)) == [None]
+        else:
+            with pytest.raises(BrokerUnavailableError, match="closed by another task"):
+                asyncio.run(shown(backend))
+
+
+async def shown(backend: RedisBackend) -> object:
+    return await backend.asynchronous().show(["a"])
 
 
 def test_a_watch_looks_again_at_its_end(redis_url: str, stream_key: str, monkeypatch: pytest.MonkeyPatch) -> None:

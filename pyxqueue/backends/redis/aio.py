@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeVar
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -28,6 +29,11 @@ T = TypeVar("T")
 
 _LEAST_PATIENCE = 1.0
 """The fewest seconds to wait for a reply, even if the caller has less left."""
+
+
+class _ClosingError(RedisConnectionError):
+    """Raised for a `CancelledError` that is not meant for this task. Tasks that wait until a connection is closed, as
+    redis-py lets several do, wait for one future, which is cancelled with the first of them that is cancelled."""
 
 
 class AsyncRedisProducer:
@@ -93,6 +99,8 @@ class AsyncRedisProducer:
             async with asyncio.timeout(None if left is None else max(_LEAST_PATIENCE, left)):
                 try:
                     return await self._send(request)
+                except _ClosingError:
+                    pass
                 except RedisTimeoutError as error:
                     if not has_died(error):
                         raise
@@ -108,10 +116,16 @@ class AsyncRedisProducer:
         raise ours  # as in `Session.execute`
 
     async def _send(self, request: Execute | Together) -> Any:
-        client = await self._client()
-        if isinstance(request, Together):
-            return first_of(await client.execute_together(request.key, request.commands))
-        return await client.execute_command(*request.args)
+        try:
+            client = await self._client()
+            if isinstance(request, Together):
+                return first_of(await client.execute_together(request.key, request.commands))
+            return await client.execute_command(*request.args)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise _ClosingError("the connection was closed by another task") from error
 
     async def _client(self) -> AsyncClient:
         link = self._session.link

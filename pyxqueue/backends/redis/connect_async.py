@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol, cast
 
@@ -60,6 +60,14 @@ class AsyncClient(Protocol):
     async def aclose(self) -> None: ...
 
 
+async def _undisturbed(closing: Coroutine[Any, Any, None]) -> None:
+    """Wait until connections are closed. A caller that is cancelled meanwhile leaves that to the loop: asyncio would
+    cancel all others that wait for the same connection to close."""
+    closed = asyncio.ensure_future(closing)
+    closed.add_done_callback(lambda done: done.cancelled() or done.exception())  # they are closed all the same
+    await asyncio.wait([closed])
+
+
 class _Single:
     """A client of one server."""
 
@@ -77,8 +85,7 @@ class _Single:
         return ""
 
     async def drop_idle(self) -> None:
-        with suppress(OSError, RedisError):  # of a connection that is closed all the same
-            await self._client.connection_pool.disconnect(inuse_connections=False)
+        await _undisturbed(self._client.connection_pool.disconnect(inuse_connections=False))
 
     async def aclose(self) -> None:
         await self._client.aclose(close_connection_pool=True)
@@ -213,8 +220,7 @@ class _Cluster(RedisCluster):
 
     async def drop_idle(self) -> None:
         for node in self.get_nodes():
-            with suppress(OSError, RedisError):
-                await node.disconnect_free_connections()
+            await _undisturbed(node.disconnect_free_connections())
 
 
 def can_open(connection_class: type, settings: Mapping[str, Any]) -> bool:
