@@ -24,8 +24,8 @@ from ..worker.events import log
 from ..worker.options import WorkerOptions
 from .care import QueueAccess, QueueCare, share_looks
 from .children import Child, Children
+from .forwarding import EventForwarder
 from .log_process import LogWriter
-from .news import News
 from .presence import Presence
 from .processes import how_it_ended, kill_group, readable
 from .signs import SignsOfLife
@@ -67,7 +67,7 @@ class Supervisor:
     _children: Children = field(init=False)
     _presence: Presence = field(init=False)
     _cares: Sequence[QueueCare] = field(init=False)
-    _news: News = field(factory=News, init=False)
+    _forwarder: EventForwarder = field(factory=EventForwarder, init=False)
     _starts: StartLog = field(factory=StartLog, init=False)
     _signals: int = field(default=0, init=False)
     _deadline: float | None = field(default=None, init=False)
@@ -78,9 +78,16 @@ class Supervisor:
     def __attrs_post_init__(self) -> None:
         self._children = Children(self.options.processes, self.start, self.name, self.make_table, self._close_inherited)
         self._presence = presence = Presence(self._children, self.slots)
-        several, obey = len(self.queues) > 1, self._obey
         self._cares = [
-            QueueCare(access, self._kill_cancelled, number, several, partial(self._news.add, number), presence, obey)
+            QueueCare(
+                access,
+                self._kill_cancelled,
+                number,
+                several=len(self.queues) > 1,
+                tell=partial(self._forwarder.add, number),
+                presence=presence,
+                obey=self._obey,
+            )
             for number, access in enumerate(self.queues)
         ]
 
@@ -134,7 +141,7 @@ class Supervisor:
             tables = [child.table for child in alive]
             self.signs.give(ready=bool(alive) and all(table.start.done for table in tables))
             pause = min(self._do_duties(tables), self.signs.longest())
-            self._news.hand_out(alive)
+            self._forwarder.hand_out(alive)
             with _asleep(tables) as busy:
                 self._wait(reader, min(pause, STUCK if busy else _IDLE))
 
@@ -172,7 +179,7 @@ class Supervisor:
         """Log the end of a process and release what it had. The tasks that it was running are charged, unless this
         supervisor killed it."""
         running = child.running()
-        self._news.take_back(child)
+        self._forwarder.take_back(child)
         if self._deadline is None and not child.table.start.done:
             self._starts.failed(child, code)
         elif code == 0 and child.retired:

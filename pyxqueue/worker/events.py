@@ -89,17 +89,17 @@ class CallConflicted(Struct, frozen=True):
 Event: TypeAlias = TaskStarted | TaskSettled | TaskExpired | TickSkipped | CallConflicted
 """The events that an observer is called with. Later versions may add classes."""
 Observer: TypeAlias = Callable[[Event], None]
-_NEWS = {kind.__name__: kind for kind in (TaskExpired, TickSkipped)}
+_FORWARDED = {kind.__name__: kind for kind in (TaskExpired, TickSkipped)}
 """The events that a supervisor finds, for an observer in one of its workers."""
 
 
 def packed(queue: int, event: Event) -> bytes:
-    """Return an event of `_NEWS` as a line of text, with the number of its queue."""
+    """Return an event of `_FORWARDED` as a line of text, with the number of its queue."""
     return json.dumps([queue, type(event).__name__, asdict(event)]).encode() + b"\n"
 
 
 def unpacked(lines: bytes) -> list[tuple[int, Event]]:
-    return [(queue, _NEWS[kind](**fields)) for queue, kind, fields in map(json.loads, lines.splitlines())]
+    return [(queue, _FORWARDED[kind](**fields)) for queue, kind, fields in map(json.loads, lines.splitlines())]
 
 
 def tell(observer: Observer | None, event: Event) -> None:

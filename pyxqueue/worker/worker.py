@@ -41,7 +41,7 @@ from .jobs import Jobs
 from .lifetime import Lifetime
 from .loop import Loop
 from .monitor import Monitor
-from .news import News
+from .receiving import EventReceiver
 from .reporting import Reporter
 from .running import Runner
 from .serving import QueueParts, ServedQueue
@@ -81,7 +81,7 @@ class Worker:
     _monitors: Sequence[Monitor] = field(init=False)
     plugins: Plugins | None = field(init=False)
     """The plugins of all queues."""
-    _news: Sequence[News] = field(init=False)
+    _receivers: Sequence[EventReceiver] = field(init=False)
     """One, if a queue has an observer."""
 
     def __attrs_post_init__(self) -> None:
@@ -108,7 +108,7 @@ class Worker:
             *(Monitor(queue.broker, jobs, (), lambda: None, queue.number) for queue in others),
         ]
         observers = [parts.observer for parts in self.parts]
-        self._news = [News(self.table.mail, observers)] if any(observers) else []
+        self._receivers = [EventReceiver(self.table.mail, observers)] if any(observers) else []
 
     def _served(self, number: int, parts: QueueParts) -> ServedQueue:
         """Make what this worker has for one queue alone."""
@@ -148,7 +148,7 @@ class Worker:
         self._dispatcher.open(self._break)
         bodies = [(self._in_role("settle", queue.settling.run), "pyxqueue-settle") for queue in self._queues]
         bodies += [(self._in_role("monitor", monitor.run), "pyxqueue-monitor") for monitor in self._monitors]
-        bodies += [(news.run, "pyxqueue-observe") for news in self._news]
+        bodies += [(receiver.run, "pyxqueue-observe") for receiver in self._receivers]
         threads = [
             threading.Thread(target=self._watched, args=(body,), name=name, daemon=True) for body, name in bodies
         ]
@@ -166,8 +166,8 @@ class Worker:
                 queue.settling.close()
             for monitor in self._monitors:
                 monitor.close()
-            for news in self._news:
-                news.close()
+            for receiver in self._receivers:
+                receiver.close()
             for thread in threads:
                 thread.join()
             self._claimer.give_back()

@@ -1,4 +1,4 @@
-"""Passes events that a supervisor finds to its workers, which call the observers: a supervisor runs no user code."""
+"""Forwards events that a supervisor finds to its workers, which call the observers: a supervisor runs no user code."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _MOST = 10_000
 
 
 @define(eq=False)
-class News:
-    """Passes events to the worker processes. The log has all of them, whether a worker takes them or not."""
+class EventForwarder:
+    """Forwards events to the worker processes. The log has all of them, whether a worker takes them or not."""
 
     _waiting: deque[bytes] = field(factory=lambda: deque(maxlen=_MOST), init=False)
 
@@ -25,7 +25,7 @@ class News:
         self._waiting.append(packed(queue, event))
 
     def hand_out(self, children: Sequence[Child]) -> None:
-        """Pass waiting events to processes that have started."""
+        """Forward waiting events to processes that have started."""
         for child in children:
             if not self._waiting:
                 return

@@ -1,4 +1,4 @@
-"""The thread of a worker that passes events from the supervisor to observers."""
+"""The thread of a worker that receives events from the supervisor, and calls the observers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _EVERY = 0.2
 
 
 @define(eq=False)
-class News:
-    """Takes what the supervisor has put into the mailbox. It has a thread of its own, so that an observer that takes
-    long delays no time limit, and only if there is an observer."""
+class EventReceiver:
+    """Takes what the supervisor has put into the mailbox, and tells the observers. It has a thread of its own, so that
+    an observer that takes long delays no time limit; and only if there is an observer."""
 
     mail: Mailbox
     observers: Sequence[Observer | None]

@@ -9,9 +9,9 @@ import pytest
 from pyxqueue.inflight import InFlightTable
 from pyxqueue.model.events import TickSkipped
 from pyxqueue.supervisor.children import Child
-from pyxqueue.supervisor.news import News
+from pyxqueue.supervisor.forwarding import EventForwarder
 from pyxqueue.worker.events import Event, TaskExpired
-from pyxqueue.worker.news import News as Told
+from pyxqueue.worker.receiving import EventReceiver
 from tests.support.until import until
 
 from .harness import Bench
@@ -29,18 +29,18 @@ def told(child: Child, queues: int = 2) -> list[tuple[int, Event]]:
     """What the observers of that process are told of, with the number of the queue."""
     found: list[tuple[int, Event]] = []
     observers = [lambda event, number=number: found.append((number, event)) for number in range(queues)]
-    Told(child.table.mail, observers).look()
+    EventReceiver(child.table.mail, observers).look()
     return found
 
 
 def test_each_event_reaches_the_observer_of_its_queue_once() -> None:
     """Whatever it has in it, and in one process only."""
-    news, first, second = News(), started(), started()
+    forwarder, first, second = EventForwarder(), started(), started()
     strange = TaskExpired("t1", "größe\n\udc80", "ß")
-    news.add(1, strange)
-    news.add(0, SKIPPED)
+    forwarder.add(1, strange)
+    forwarder.add(0, SKIPPED)
 
-    news.hand_out([first, second])
+    forwarder.hand_out([first, second])
 
     assert told(first) == [(1, strange), (0, SKIPPED)]
     assert (told(first), told(second)) == ([], [])
@@ -48,28 +48,28 @@ def test_each_event_reaches_the_observer_of_its_queue_once() -> None:
 
 def test_a_process_that_has_not_started_gets_none() -> None:
     """It may never do so. The events wait."""
-    news, child = News(), Child(1)
-    news.add(0, SKIPPED)
-    news.hand_out([])
-    news.hand_out([child])
+    forwarder, child = EventForwarder(), Child(1)
+    forwarder.add(0, SKIPPED)
+    forwarder.hand_out([])
+    forwarder.hand_out([child])
     assert told(child) == []
 
     child.table.start.say("", done=True)
-    news.hand_out([child])
+    forwarder.hand_out([child])
 
     assert told(child) == [(0, SKIPPED)]
 
 
 def test_a_mailbox_that_is_full() -> None:
     """The rest is for another process, or for later."""
-    news, first, second = News(), started(), started()
+    forwarder, first, second = EventForwarder(), started(), started()
     events: list[Event] = [TaskExpired(f"t{number}", "x" * 500) for number in range(200)]
     for event in events:
-        news.add(0, event)
+        forwarder.add(0, event)
 
     found: list[tuple[int, Event]] = []
     for _ in range(10):
-        news.hand_out([first, second])
+        forwarder.hand_out([first, second])
         found += told(first) + told(second)
 
     assert [event for _, event in found] == events
@@ -77,15 +77,15 @@ def test_a_mailbox_that_is_full() -> None:
 
 def test_a_process_that_died_before_it_looked() -> None:
     """Another one is given what it had."""
-    news, first, second = News(), started(), started()
+    forwarder, first, second = EventForwarder(), started(), started()
     events: list[Event] = [TaskExpired("t1", "a"), TaskExpired("t2", "b")]
     for event in events:
-        news.add(0, event)
-    news.hand_out([first])
-    news.add(0, SKIPPED)
+        forwarder.add(0, event)
+    forwarder.hand_out([first])
+    forwarder.add(0, SKIPPED)
 
-    news.take_back(first)
-    news.hand_out([second])
+    forwarder.take_back(first)
+    forwarder.hand_out([second])
 
     assert [event for _, event in told(second)] == [*events, SKIPPED]
 
@@ -101,11 +101,11 @@ def test_a_worker_looks_while_it_waits_for_work(bench: Bench) -> None:
     worker = bench.worker()
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
-    news, child = News(), Child(1, table=bench.table)
+    forwarder, child = EventForwarder(), Child(1, table=bench.table)
     child.table.start.say("", done=True)
-    news.add(0, SKIPPED)
+    forwarder.add(0, SKIPPED)
 
-    news.hand_out([child])
+    forwarder.hand_out([child])
 
     until(lambda: bench.events == [SKIPPED], "the observer is told")
     worker.stop()
@@ -115,5 +115,5 @@ def test_a_worker_looks_while_it_waits_for_work(bench: Bench) -> None:
 
 def test_a_worker_without_an_observer_does_not_look(bench: Bench) -> None:
     """It costs nothing."""
-    assert bench.worker()._news
-    assert not bench.worker(observed=False)._news
+    assert bench.worker()._receivers
+    assert not bench.worker(observed=False)._receivers
