@@ -367,7 +367,8 @@ def test_every_option_is_explained(kind: type) -> None:
     assert explained == list(inspect.signature(kind).parameters)
 
 
-ROOMS = ("supervisor", "backends", "worker.worker", "worker.logs", "eager.backend", "testing", "cli", "inflight")
+PACKAGES = ("supervisor", "backends", "worker.worker", "worker.logs", "eager.backend", "testing", "cli", "inflight")
+"""What runs tasks, keeps them or tests them: packages, or the modules that import the rest of theirs."""
 FEATURES = (
     "client.admin", "client.gathering", "client.limits", "client.schedules", "client.several", "client.unique",
     "client.views", "model.schedules", "model.ticks", "options.fairness", "options.limits", "options.schedules",
@@ -384,7 +385,7 @@ def test_a_program_that_only_enqueues_imports_little() -> None:
     imported = set(done.stdout.split())
 
     assert "pyxqueue.client.queue" in imported
-    unwanted = (*(f"pyxqueue.{name}." for name in (*ROOMS, *FEATURES)), *(f"{name}." for name in OTHERS))
+    unwanted = (*(f"pyxqueue.{name}." for name in (*PACKAGES, *FEATURES)), *(f"{name}." for name in OTHERS))
     assert not [name for name in imported if f"{name}.".startswith(unwanted)]
 
 
