@@ -114,18 +114,25 @@ def _exit_when_orphaned(worker: Worker, table: InFlightTable, supervisor: int, e
 
     Without a supervisor no lease is renewed. Running tasks have one lease to end; after that, other workers run them.
     """
-    while os.getppid() == supervisor:
+    while not (is_orphan := os.getppid() != supervisor):
         table.contact.alive(time.monotonic())
         if worker.broken.wait(_LOOK_EVERY):
+            break
+    try:
+        if is_orphan:
+            log.warning("worker %s: the supervisor and its watchdog died; this process exits", worker.consumer)
+            worker.stop()
+            with contextlib.suppress(BrokerError):
+                time.sleep(worker.lease_ms() / 1000)
+        else:
             time.sleep(_LOOK_EVERY)  # the worker may still settle what has ended
-            endings.stop_plugins()
-            os._exit(1)
-    log.warning("worker %s: the supervisor and its watchdog died; this process exits", worker.consumer)
-    worker.stop()
-    with contextlib.suppress(BrokerError):
-        time.sleep(worker.lease_ms() / 1000)
-    endings.stop_plugins()
-    kill_group(os.getpid())
+        endings.stop_plugins()
+    except BaseException:  # noqa: BLE001 - logged; nobody is left to raise it to
+        log.exception("worker %s exits all the same", worker.consumer)
+    finally:  # whatever was raised: nobody else ends this process
+        if is_orphan:
+            kill_group(os.getpid())
+        os._exit(1)
 
 
 def _let_forks_be_ordinary() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from pyxqueue.errors import ConfigurationError
 from pyxqueue.inflight import InFlightTable
+from pyxqueue.supervisor import child as worker_process
 from pyxqueue.supervisor import log_process, starters
 from pyxqueue.supervisor.child import consumer_name, with_pid
 from pyxqueue.supervisor.launch import check_startable
@@ -114,6 +115,24 @@ def test_a_process_ends_though_its_output_is_gone() -> None:
     _, status = os.waitpid(pid, 0)
 
     assert os.waitstatus_to_exitcode(status) == 7
+
+
+@pytest.mark.parametrize(("is_orphan", "fails"), [(True, "lease_ms"), (True, "stop_plugins"), (False, "stop_plugins")])
+def test_a_process_that_must_end_does_so_whatever_fails_before(
+    is_orphan: bool, fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends also if no memory is left, or no thread to stop its plugins in: nobody else would end it."""
+    worker, endings, ends = Mock(), Mock(), list[tuple[str, int]]()
+    worker.lease_ms.return_value = 0
+    getattr(worker if fails == "lease_ms" else endings, fails).side_effect = MemoryError
+    monkeypatch.setattr(worker_process, "_LOOK_EVERY", 0.0)
+    monkeypatch.setattr(worker_process, "kill_group", lambda pid: ends.append(("killed", pid)))
+    monkeypatch.setattr(os, "_exit", lambda code: ends.append(("exited", code)))
+    supervisor = 0 if is_orphan else os.getppid()
+
+    worker_process._exit_when_orphaned(worker, InFlightTable.forked(), supervisor, endings)
+
+    assert ends[0] == (("killed", os.getpid()) if is_orphan else ("exited", 1))
 
 
 def test_what_a_worker_forks_is_an_ordinary_process() -> None:
