@@ -15,9 +15,9 @@ from typing import Any
 
 from msgspec import Struct
 
-_DEFINED = re.compile(r"^local (?:function )?([\w, ]+)", re.MULTILINE)
-_COMMENT = re.compile(r"--.*")
-_WORD = re.compile(r"\w+")
+_DEFINED = re.compile(r"^(?:local function|local|function) ([\w., ]+)", re.MULTILINE)
+_NO_CODE = re.compile(r"--.*|'[^']*'")
+_WORD = re.compile(r"(\w+)(\.\w+)?")
 
 
 class Script(Struct, frozen=True):
@@ -43,7 +43,9 @@ class _Block(Struct, frozen=True):
 
 
 def _words(text: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(_COMMENT.sub("", text)))
+    """Return the names in a text: of `rates.at(gate)` these are `rates`, `rates.at` and `gate`."""
+    found = _WORD.findall(_NO_CODE.sub("", text))
+    return frozenset(name for table, field in found for name in (table, table + field))
 
 
 _FOLDER = resources.files(__package__ or "") / "lua"

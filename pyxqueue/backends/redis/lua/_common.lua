@@ -1,11 +1,11 @@
--- Put in front of every script.
+-- Put in front of every script. Lua allows 200 local variables, and a function is one: those about one thing are in a
+-- table (`rates`, `fair`, `dependents`).
 local call, try_call = redis.call, redis.pcall
 -- The keys of one group always come in this order, then, if a priority class other than 0 is in use, the live
 -- streams of these classes, then the task keys the script needs.
 local NEW, AGAIN, DELAYED, PARKED, HISTORY, FAILED, NOTES = 1, 2, 3, 4, 5, 6, 7
 local GATES, LINES, TURNS, EXPIRIES, DEPENDENTS = 8, 9, 10, 11, 12
 local OWN = 12 -- how many these are
-local CLASSES = {'2', '1', '-1', '-2'} -- of priority, other than 0
 local MAX_FIELDS = 4000 -- Lua's unpack gives up near 8,000 values
 local MAX_PACKED = 200000 -- values in one packed field; what has more was not written by us
 local DEDUPE_MS = 3600000
@@ -15,11 +15,9 @@ local PLACES = { -- by the first letter of a task's value
 }
 local NEW_OF = {a = 'n', P = 'Q', R = 'S', T = 'U', V = 'W'} -- of a class, by the place to which it comes back
 local FAIR = 'fair:' -- and that place: the fair line of a class in LINES; no gate has such a name
-local TASK_GATE = 'task:/' -- and a task name: the gate at which tasks of that name wait while it is paused
 -- The places of what is ready or in flight, with those to which it comes back.
 local COMES_BACK = {n = 'a', a = 'a', P = 'P', Q = 'P', R = 'R', S = 'R', T = 'T', U = 'T', V = 'V', W = 'V'}
 local LAST = '18446744073709551615' -- the largest number in the id of an entry
-local MAX_WAIT = 86400000 -- ms for which the channels of waiters are kept where no record is stored yet
 local MAX_WAITING = 60000 -- bytes of channel names that are kept with one task
 local MAX_TOLD = 8192 -- bytes of a record that is published with the end of its task
 local UNLIMITED = 2 ^ 53
@@ -617,12 +615,14 @@ end
 
 -- Rates. A gate of a rate has room when one more task may start, as `pyxqueue.model.rates` says. Its field `spent` has
 -- two times in µs: what the tasks that were admitted have spent, and those that have started.
+local rates = {known = {}}
+
 local function is_rate(gate)
   return string.sub(gate, 1, 5) == 'rate:'
 end
 
 -- A pace as it is stored, or nil for any other text.
-local function pace_of(text)
+function rates.pace(text)
   local count, period, burst = string.match(text or '', '^(%d+)/(%d+)/(%d+)$')
   count, period, burst = ms(count), ms(period), ms(burst)
   if not count or not period or not burst or period == 0 or burst == 0 then return nil end
@@ -633,56 +633,55 @@ end
 
 -- The rate of a gate: its pace, and what is spent there, without what this pace cannot have made of it. A script reads
 -- it once.
-local rates = {}
-local function rate_at(keys, gate)
+function rates.at(keys, gate)
   local at = keys[GATES] .. gate
-  if rates[at] then return rates[at] end
+  if rates.known[at] then return rates.known[at] end
   local own, set, declared, spent, paused = stored_of(keys, gate, 'spent:')
-  local rate = pace_of(own) or pace_of(set) or pace_of(declared) or {}
+  local rate = rates.pace(own) or rates.pace(set) or rates.pace(declared) or {}
   rate.stopped = rate.stopped or paused
   local admitted, started = string.match(spent or '', '^(%d+)/(%d+)$')
   rate.gate, rate.admitted, rate.started = gate, ms(admitted) or 0, ms(started) or 0
   local most = rate.interval and now_us() + rate.interval * rate.burst or math.huge
   rate.is_bounded = math.max(rate.admitted, rate.started) > most
   rate.admitted, rate.started = math.min(rate.admitted, most), math.min(rate.started, most)
-  rates[at] = rate
+  rates.known[at] = rate
   return rate
 end
 
 -- When one more task may start, if so much is spent: in µs.
-local function opening(rate, spent)
+function rates.opening(rate, spent)
   if rate.stopped then return math.huge end
   return rate.interval and spent - rate.interval * (rate.burst - 1) or 0
 end
 
-local function spent_of(rate)
+function rates.spent(rate)
   return math.max(rate.admitted, rate.started)
 end
 
-local function keep_spent(keys, rate)
+function rates.keep(keys, rate)
   call('HSET', keys[GATES], 'spent:' .. rate.gate, int(rate.admitted) .. '/' .. int(rate.started))
   rate.is_bounded = false
 end
 
 -- The rate of a gate, with what must not be forgotten: that it was bounded by the time of now.
-local function bounded_rate(keys, gate)
-  local rate = rate_at(keys, gate)
-  if rate.is_bounded then keep_spent(keys, rate) end
+function rates.bounded(keys, gate)
+  local rate = rates.at(keys, gate)
+  if rate.is_bounded then rates.keep(keys, rate) end
   return rate
 end
 
 -- When to look whether what a rate has spent is over: in ms.
-local function sweep_at(rate)
-  return (math.ceil(spent_of(rate) / 1000 / SWEEP) + 1) * SWEEP
+function rates.sweep_at(rate)
+  return (math.ceil(rates.spent(rate) / 1000 / SWEEP) + 1) * SWEEP
 end
 
 -- How many tokens of a gate can be given out, or how many tasks its rate admits.
 local function room(keys, gate)
   if is_rate(gate) then
-    local now, rate = now_us(), rate_at(keys, gate)
+    local now, rate = now_us(), rates.at(keys, gate)
     if rate.stopped then return 0 end
     if not rate.interval then return UNLIMITED end
-    local opens = opening(rate, math.max(now, spent_of(rate)))
+    local opens = rates.opening(rate, math.max(now, rates.spent(rate)))
     return opens > now and 0 or math.floor((now - opens) / rate.interval) + 1
   end
   local own, set, declared, used, paused = stored_of(keys, gate, 'used:')
@@ -719,9 +718,9 @@ local function look_at(keys, gate, at)
 end
 
 -- Keep what a rate has spent, and have it looked at when that is over.
-local function spend(keys, rate)
-  keep_spent(keys, rate)
-  if not rate.is_watched then look_at(keys, rate.gate, sweep_at(rate)) end
+function rates.spend(keys, rate)
+  rates.keep(keys, rate)
+  if not rate.is_watched then look_at(keys, rate.gate, rates.sweep_at(rate)) end
   rate.is_watched = true
 end
 
@@ -733,8 +732,8 @@ local function note_turn(keys, gate)
   if not is_rate(gate) then
     if room(keys, gate) > 0 then at = now end
   else
-    local rate = bounded_rate(keys, gate)
-    at = math.max(now, math.ceil(opening(rate, spent_of(rate)) / 1000))
+    local rate = rates.bounded(keys, gate)
+    at = math.max(now, math.ceil(rates.opening(rate, rates.spent(rate)) / 1000))
   end
   if at == math.huge or #heads_of(keys, gate, 1) == 0 then return end
   if at == now then turns.noted = true end
@@ -745,12 +744,12 @@ end
 local function put_off(keys, gate, now)
   local at
   if is_rate(gate) then
-    local rate = bounded_rate(keys, gate)
-    local opens = #heads_of(keys, gate, 1) > 0 and opening(rate, spent_of(rate)) or math.huge
+    local rate = rates.bounded(keys, gate)
+    local opens = #heads_of(keys, gate, 1) > 0 and rates.opening(rate, rates.spent(rate)) or math.huge
     if opens < math.huge then
       at = math.max(now + 1, math.ceil(opens / 1000))
-    elseif spent_of(rate) > now_us() then
-      at = math.max(now + 1, sweep_at(rate))
+    elseif rates.spent(rate) > now_us() then
+      at = math.max(now + 1, rates.sweep_at(rate))
     else
       call('HDEL', keys[GATES], 'spent:' .. gate)
     end
@@ -821,6 +820,7 @@ end
 -- it ready, which knows the key of the task. So it is while not all it waits for were stored: when it is due then,
 -- nobody stores the rest. Once it does not wait, a `-` stands before the numbers, which are kept until it ends, or as
 -- long as it is with the failed tasks: if others are retried, it can wait for them again.
+local dependents = {}
 
 -- The ids of tasks that may start: the caller of the script promotes them at once.
 local started = {}
@@ -850,7 +850,7 @@ local function number_after(fields)
   return number
 end
 
-local function dependent_at(keys, id)
+function dependents.at(keys, id)
   local text = fields_of(keys[DEPENDENTS], id)[1]
   local mark, need, absent, bad, due, flow, cause =
     string.match(text or '', '^(%-?)(%d+) (%d+) (%d+) (%d+) ([^ ]+) ?(.*)$')
@@ -859,48 +859,48 @@ local function dependent_at(keys, id)
   return {has_started = mark == '-', need = need, absent = absent, bad = bad, due = due, flow = flow, cause = cause}
 end
 
-local function set_dependent(keys, id, one)
+function dependents.set(keys, id, one)
   local parts = {int(math.max(0, one.need)), int(one.absent), int(math.max(0, one.bad)), int(one.due), one.flow}
   if one.cause ~= '' then parts[#parts + 1] = one.cause end
   call('HSET', keys[DEPENDENTS], id, (one.has_started and '-' or '') .. table.concat(parts, ' '))
 end
 
 -- Count how many tasks are UNFINISHED or STARTED.
-local function count_dependents(keys, name, change)
+function dependents.count(keys, name, change)
   local number = call('HINCRBY', keys[DEPENDENTS], name, change)
   if number <= 0 then call('HDEL', keys[DEPENDENTS], name) end
   return number
 end
 
 -- Nothing is to be looked at if no task waits any more. has_started: how many of DEPENDENTS do not wait
-local function end_looks(keys, has_started)
+function dependents.end_looks(keys, has_started)
   local others = has_started > 0 and has_started + 1 or 0
   if call('HLEN', keys[DEPENDENTS]) <= others then call('ZREM', keys[DELAYED], LOOK) end
 end
 
-local function may_start(one)
+function dependents.may_start(one)
   return one.need <= 0 or one.cause ~= ''
 end
 
 -- A task does not wait any more.
-local function note_start(keys, id, one)
-  if one.absent > 0 then count_dependents(keys, UNFINISHED, -1) end
+function dependents.note_start(keys, id, one)
+  if one.absent > 0 then dependents.count(keys, UNFINISHED, -1) end
   one.has_started, one.cause = true, ''
-  set_dependent(keys, id, one)
-  end_looks(keys, count_dependents(keys, STARTED, 1))
+  dependents.set(keys, id, one)
+  dependents.end_looks(keys, dependents.count(keys, STARTED, 1))
 end
 
 -- A task has ended or is deleted: it will not wait again.
-local function drop_dependent(keys, id)
-  local one = dependent_at(keys, id)
+function dependents.drop(keys, id)
+  local one = dependents.at(keys, id)
   if not one then return end
   call('HDEL', keys[DEPENDENTS], id)
   if one.has_started then
-    count_dependents(keys, STARTED, -1)
+    dependents.count(keys, STARTED, -1)
   else
     call('ZREM', keys[DELAYED], id)
-    if one.absent > 0 then count_dependents(keys, UNFINISHED, -1) end
-    end_looks(keys, ms(call('HGET', keys[DEPENDENTS], STARTED)) or 0)
+    if one.absent > 0 then dependents.count(keys, UNFINISHED, -1) end
+    dependents.end_looks(keys, ms(call('HGET', keys[DEPENDENTS], STARTED)) or 0)
   end
 end
 
@@ -924,7 +924,7 @@ local function drop_suspension(keys, id)
   if not fields_of(keys[DEPENDENTS], '+' .. id)[1] then return end
   call('HDEL', keys[DEPENDENTS], '+' .. id)
   call('ZREM', keys[DELAYED], id)
-  end_looks(keys, ms(call('HGET', keys[DEPENDENTS], STARTED)) or 0)
+  dependents.end_looks(keys, ms(call('HGET', keys[DEPENDENTS], STARTED)) or 0)
 end
 
 -- A suspended task does not wait any more. Returns whether it was one. fields: of its message
@@ -936,8 +936,8 @@ local function end_suspension(keys, id, fields)
   return true
 end
 
--- Whether no predecessor of a task dooms it. fields: of its message; one: as `dependent_at` has found it
-local function may_rejoin(fields, one)
+-- Whether no predecessor of a task dooms it. fields: of its message; one: as `dependents.at` has found it
+function dependents.may_rejoin(fields, one)
   return not string.find(field(fields, 'doomed') or '', ' ', 1, true) and not (one and one.bad > 0)
 end
 
@@ -954,16 +954,16 @@ end
 local function note_stored(keys, fields, change)
   local due = now_ms() + UNFINISHED_MS
   for _, edge in ipairs(edges_of(fields)) do
-    local one = dependent_at(keys, edge.id)
+    local one = dependents.at(keys, edge.id)
     if one and one.flow == flow_of(fields) and (one.absent > 0 or change < 0) then
       one.absent = one.absent - change
-      set_dependent(keys, edge.id, one)
+      dependents.set(keys, edge.id, one)
       local waits = not one.has_started
-      if waits and one.absent == (change < 0 and 1 or 0) then count_dependents(keys, UNFINISHED, -change) end
+      if waits and one.absent == (change < 0 and 1 or 0) then dependents.count(keys, UNFINISHED, -change) end
       if not waits then -- it is not in DELAYED for that
-      elseif one.absent > 0 and not may_start(one) then
+      elseif one.absent > 0 and not dependents.may_start(one) then
         call('ZADD', keys[DELAYED], int(due), edge.id)
-      elseif not may_start(one) then
+      elseif not dependents.may_start(one) then
         call('ZREM', keys[DELAYED], edge.id)
       end
     end
@@ -987,7 +987,7 @@ local function fire(keys, id, fields, from, to, success)
   for _, edge in ipairs(edges_of(fields)) do
     local fires = has_fired(edge, to)
     local changes = fires ~= has_fired(edge, from)
-    local one = changes and dependent_at(keys, edge.id)
+    local one = changes and dependents.at(keys, edge.id)
     local may_be_child = changes and edge.policy == 'c' and not (one and one.flow == flow_of(fields))
     local parent = may_be_child and parent_at(keys, edge.id)
     if parent and parent.flow == flow_of(fields) then
@@ -995,12 +995,12 @@ local function fire(keys, id, fields, from, to, success)
       set_parent(keys, edge.id, parent)
       if parent.need <= 0 then start_soon(keys, edge.id) end
     elseif one and one.flow == flow_of(fields) then
-      local may, dooms, change = may_start(one), not success and edge.policy ~= 'c', fires and 1 or -1
+      local may, dooms, change = dependents.may_start(one), not success and edge.policy ~= 'c', fires and 1 or -1
       one.need = one.need - change
       if dooms then one.bad = one.bad + change end
       if dooms and fires and one.cause == '' and not one.has_started then one.cause = id end
-      set_dependent(keys, edge.id, one)
-      if may_start(one) and not may and not one.has_started then start_soon(keys, edge.id) end
+      dependents.set(keys, edge.id, one)
+      if dependents.may_start(one) and not may and not one.has_started then start_soon(keys, edge.id) end
     end
   end
 end
@@ -1022,10 +1022,10 @@ local function take_tokens(keys, gates)
   for _, gate in ipairs(gates) do
     count_tokens(keys, gate, 1)
     if is_rate(gate) then
-      local rate = rate_at(keys, gate)
+      local rate = rates.at(keys, gate)
       if rate.interval then
-        rate.admitted = math.max(now_us(), spent_of(rate)) + rate.interval
-        spend(keys, rate)
+        rate.admitted = math.max(now_us(), rates.spent(rate)) + rate.interval
+        rates.spend(keys, rate)
       end
     end
   end
@@ -1037,6 +1037,8 @@ local function has_rate(gates)
   end
   return false
 end
+
+local TASK_GATE = 'task:/' -- and a task name: the gate at which tasks of that name wait while it is paused
 
 local function is_task_gate(gate)
   return string.sub(gate, 1, #TASK_GATE) == TASK_GATE
@@ -1055,23 +1057,24 @@ end
 -- the class is ready. LINES has it there by its field `_tag`: the tag, and a number that grows with each that joins.
 -- GATES has of each line the last tag that was drawn, and how many have joined; and of each flow (a tenant's new
 -- messages, or those that came back) its last tag, and how many of it wait.
+local fair = {}
 
 local function is_fair(gate)
   return gate and string.sub(gate, 1, #FAIR) == FAIR
 end
 
 -- The share of a message, or nil.
-local function share_of(fields)
+function fair.share(fields)
   local share = ms(field(fields, 'share'))
   return share and share >= 1 and share <= MAX_SHARE and share or nil
 end
 
-local function flow_at(class, flow, fields)
+function fair.flow_at(class, flow, fields)
   return 'flow:' .. class .. ':' .. flow .. ':' .. (field(fields, 'tenant') or '')
 end
 
 -- How many messages of a class are in its live streams and not in flight.
-local function unclaimed(keys, class)
+function fair.unclaimed(keys, class)
   local prefix, count = string.match(keys[AGAIN], '^(.*):again$'), 0
   for _, place in ipairs({class, NEW_OF[class]}) do
     local stream = keys[PLACES[place]]
@@ -1091,24 +1094,24 @@ local function unclaimed(keys, class)
 end
 
 -- The first of each fair line of which nothing is drawn and not claimed: a claimer has died, or is about to draw.
-local function stalled(keys)
+function fair.stalled(keys)
   local heads = {}
   if #call('ZRANGEBYLEX', keys[LINES], '[' .. FAIR, '(fair;', 'LIMIT', 0, 1) == 0 then return heads end
   for class in string.gmatch('PRaTV', '.') do
     local head = keys[PLACES[class]] and heads_of(keys, FAIR .. class, 1)[1]
-    if head and unclaimed(keys, class) <= 0 then heads[#heads + 1] = head end
+    if head and fair.unclaimed(keys, class) <= 0 then heads[#heads + 1] = head end
   end
   return heads
 end
 
 -- Whether a message that is ready has to join the fair line of its class. If the line has stalled, the supervisors are
 -- told.
-local function must_join(keys, fields, place)
-  if not share_of(fields) then return false end
+function fair.must_join(keys, fields, place)
+  if not fair.share(fields) then return false end
   check_gates(keys)
   check(keys, PARKED)
   local class = COMES_BACK[place]
-  local is_empty, count = #heads_of(keys, FAIR .. class, 1) == 0, unclaimed(keys, class)
+  local is_empty, count = #heads_of(keys, FAIR .. class, 1) == 0, fair.unclaimed(keys, class)
   if not is_empty and count <= 0 then
     call('ZADD', keys[DELAYED], int(now_ms()), TURN)
     hasten(keys[DELAYED], TURN, 0)
@@ -1117,13 +1120,13 @@ local function must_join(keys, fields, place)
 end
 
 -- Put a message into the fair line of its class. Returns its entry.
-local function join_line(keys, id, fields, place)
+function fair.join(keys, id, fields, place)
   local class = COMES_BACK[place]
   local flow = place == class and 'b' or 'n'
-  local at = flow_at(class, flow, fields)
+  local at = fair.flow_at(class, flow, fields)
   local drawn, known, last = unpack(call('HMGET', keys[GATES], 'drawn:' .. class, at, 'joined:' .. class))
   local tag, waiting = string.match(known or '', '^(%d+) (%d+)$')
-  tag = math.max(ms(drawn) or 0, ms(tag) or 0) + share_of(fields)
+  tag = math.max(ms(drawn) or 0, ms(tag) or 0) + fair.share(fields)
   last = (ms(last) or 0) + 1
   local standing = string.format('%016.0f.%016.0f', tag, last)
   set_field(fields, '_gate', FAIR .. class)
@@ -1136,9 +1139,9 @@ local function join_line(keys, id, fields, place)
 end
 
 -- Remove a message from its fair line. had: as `strip_gates` has found it
-local function leave_line(keys, id, fields, had, is_drawn)
+function fair.leave(keys, id, fields, had, is_drawn)
   local class = string.sub(had.gate, #FAIR + 1)
-  local at = flow_at(class, had.flow or 'n', fields)
+  local at = fair.flow_at(class, had.flow or 'n', fields)
   call('ZREM', keys[LINES], in_line(had.gate, had.tag, id))
   local tag, waiting = string.match(call('HGET', keys[GATES], at) or '', '^(%d+) (%d+)$')
   waiting = (ms(waiting) or 0) - 1
@@ -1163,7 +1166,7 @@ local function leave_gates(keys, id, fields, had)
   if not had then return end
   check_gates(keys)
   if is_fair(had.gate) and had.tag then
-    leave_line(keys, id, fields, had)
+    fair.leave(keys, id, fields, had)
   elseif had.gate and had.order then
     call('ZREM', keys[LINES], in_line(had.gate, had.order, id))
   end
@@ -1223,8 +1226,8 @@ local function put(keys, key, id, fields, delay, now, raw, place, more, was_draw
     if not raw then set_field(fields, 'due', int(now + delay)) end
     place, entry = 'd', append(keys[PARKED], fields)
     call('ZADD', keys[DELAYED], int(now + delay), id)
-  elseif not raw and not was_drawn and must_join(keys, fields, place) then
-    place, entry = 'g', join_line(keys, id, fields, place)
+  elseif not raw and not was_drawn and fair.must_join(keys, fields, place) then
+    place, entry = 'g', fair.join(keys, id, fields, place)
   elseif place == 'n' then
     entry = append(keys[NEW], fields)
   else
@@ -1237,17 +1240,17 @@ local function put(keys, key, id, fields, delay, now, raw, place, more, was_draw
   return keys[PLACES[place]], entry
 end
 
--- Keep a message that waits for others. one: for how many, as `dependent_at` has it
+-- Keep a message that waits for others. one: for how many, as `dependents.at` has it
 local function put_dependent(keys, key, id, fields, one, more)
   fields_of(keys[DEPENDENTS], UNFINISHED) -- which deletes what is not a hash
   note_expiry(keys, id, fields)
   if one.due > 0 then set_field(fields, 'due', int(one.due)) end
   local entry = append(keys[PARKED], fields)
-  set_dependent(keys, id, one)
+  dependents.set(keys, id, one)
   set_place(key, 'w', more, entry)
   call('ZADD', keys[DELAYED], 'NX', int(now_ms() + LOOK_MS), LOOK)
   if one.absent > 0 then
-    count_dependents(keys, UNFINISHED, 1)
+    dependents.count(keys, UNFINISHED, 1)
     call('ZADD', keys[DELAYED], int(now_ms() + UNFINISHED_MS), id)
     hasten(keys[DELAYED], id, UNFINISHED_MS)
   end
@@ -1259,7 +1262,7 @@ local function wait_again(keys, key, id, fields, one, more)
   remove_field(fields, 'doomed')
   one.has_started, one.due = false, 0
   put_dependent(keys, key, id, fields, one, more)
-  count_dependents(keys, STARTED, -1)
+  dependents.count(keys, STARTED, -1)
 end
 
 -- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, keys of the group, id and fields.
@@ -1306,7 +1309,7 @@ local function all_or_nothing(action)
     call('ZREM', one[4][DELAYED], one[5])
     leave_gates(unpack(one, 4, 6))
     drop_expiry(unpack(one, 4, 6))
-    drop_dependent(one[4], one[5])
+    dependents.drop(one[4], one[5])
     note_stored(one[4], one[6], -1)
   end
   error(reason, 0)
@@ -1381,7 +1384,7 @@ local function end_task(keys, key, task, id, fields, place, mark, record, ttl, h
     if place ~= 'f' then drop_steps(keys, id, index) end
   end
   if had then leave_gates(keys, id, fields, had) end
-  if place ~= 'f' and (is_of_flow or not is_there) then drop_dependent(keys, id) end
+  if place ~= 'f' and (is_of_flow or not is_there) then dependents.drop(keys, id) end
   if is_of_flow then
     fire(keys, id, fields, nil, place, string.sub(record, 1, 1) == '5')
   end

@@ -17,7 +17,7 @@ local function draw(key, id, task, fields, had)
   for _, name in ipairs({'_gate', '_tag', '_flow'}) do remove_field(fields, name) end
   local entry = place == 'n' and append(keys[NEW], fields) or add_in_order(keys, keys[PLACES[place]], fields)
   set_place(key, place, task.more, entry)
-  leave_line(keys, id, fields, had, true)
+  fair.leave(keys, id, fields, had, true)
   call('XDEL', keys[PARKED], task.entry)
 end
 
@@ -47,8 +47,8 @@ local function admit(key, id, standing)
     if #gates > 0 then set_field(fields, '_tokens', '1') end
     set_field(fields, '_since', int(now))
     local place = place_back(keys, fields) or 'a'
-    if must_join(keys, fields, place) then
-      set_place(key, 'g', task.more, join_line(keys, id, fields, place))
+    if fair.must_join(keys, fields, place) then
+      set_place(key, 'g', task.more, fair.join(keys, id, fields, place))
     else
       set_place(key, place, task.more, add_in_order(keys, keys[PLACES[place]], fields))
     end
@@ -61,5 +61,5 @@ end
 for item = 0, (#ARGV - 1) / 2 - 1 do admit(KEYS[FIRST_TASK + item], ARGV[2 + item * 2], ARGV[3 + item * 2]) end
 allow_writes(keys[NEW], ARGV[1])
 local found = whose_turn(keys)
-for _, head in ipairs(#ARGV == 1 and stalled(keys) or {}) do found[#found + 1] = head end
+for _, head in ipairs(#ARGV == 1 and fair.stalled(keys) or {}) do found[#found + 1] = head end
 return found

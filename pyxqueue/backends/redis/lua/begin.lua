@@ -12,14 +12,14 @@ local function count_start(gates)
   local counted, us = {}, now_us()
   for _, gate in ipairs(gates) do
     if is_rate(gate) then
-      local rate = rate_at(keys, gate)
-      if opening(rate, rate.started) > us then return false end
+      local rate = rates.at(keys, gate)
+      if rates.opening(rate, rate.started) > us then return false end
       if rate.interval then counted[#counted + 1] = rate end
     end
   end
   for _, rate in ipairs(counted) do
     rate.started = math.max(us, rate.started) + rate.interval
-    spend(keys, rate)
+    rates.spend(keys, rate)
   end
   return true
 end
@@ -30,10 +30,10 @@ local function turn_away(key, task, place, consumer, id, fields, gates, held_at)
   check_again(keys, 0, place)
   check(keys, PARKED)
   for _, gate in ipairs(field(fields, '_tokens') and gates or {}) do
-    local rate = is_rate(gate) and rate_at(keys, gate)
+    local rate = is_rate(gate) and rates.at(keys, gate)
     if rate and rate.interval then
       rate.admitted = math.max(0, rate.admitted - rate.interval)
-      keep_spent(keys, rate)
+      rates.keep(keys, rate)
     end
   end
   if task.more and notes_of(keys, id, 'cancel')[1] then

@@ -21,7 +21,7 @@ for item = 1, count do
     give_back(keys, id, lock)
     if fields and not task.ended then leave_gates(keys, id, fields) end
     if has_dependents and (not fields or flow_of(fields)) then -- its message may have been removed by hand
-      drop_dependent(keys, id)
+      dependents.drop(keys, id)
       fire(keys, id, fields or {}, task.ended and task.place, 'h', false)
     end
     if has_dependents then drop_suspension(keys, id) end

@@ -28,8 +28,8 @@ for _, mark in ipairs(delayed > 0 and {TURN, EXPIRY, LOOK} or {}) do
   if score then delayed = delayed - 1 end
   if score and tonumber(score) <= now_ms() then due = due - 1 end
 end
-local fair = lined > 0 and call('ZLEXCOUNT', keys[LINES], '[' .. FAIR, '(fair;') or 0
-entries, lined = entries + fair, lined - fair
+local in_fair_lines = lined > 0 and call('ZLEXCOUNT', keys[LINES], '[' .. FAIR, '(fair;') or 0
+entries, lined = entries + in_fair_lines, lined - in_fair_lines
 local dependent = call('HLEN', KEYS[DEPENDENTS])
 local unfinished, started = unpack(call('HMGET', KEYS[DEPENDENTS], UNFINISHED, STARTED))
 if unfinished then

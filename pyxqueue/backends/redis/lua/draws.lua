@@ -8,7 +8,7 @@ check_gates(keys)
 for arg = 1, #ARGV, 2 do
   local class, taken = ARGV[arg], tonumber(ARGV[arg + 1])
   if #found < HEADS and #heads_of(keys, FAIR .. class, 1) > 0 then
-    local count = math.min(2 * taken - unclaimed(keys, class), HEADS - #found)
+    local count = math.min(2 * taken - fair.unclaimed(keys, class), HEADS - #found)
     for _, head in ipairs(count > 0 and heads_of(keys, FAIR .. class, count) or {}) do found[#found + 1] = head end
   end
 end

@@ -34,7 +34,7 @@ local function look_at_expiries()
 end
 
 add_ids(due, '', KEYS[DELAYED])
-local _, heads = pcall(stalled, KEYS) -- what another program has put at a key is dealt with by `admit`
+local _, heads = pcall(fair.stalled, KEYS) -- what another program has put at a key is dealt with by `admit`
 if has_turns == 0 and type(heads) == 'table' and #heads > 0 then has_turns = 1 end
 for _, id in ipairs(due) do
   if id == EXPIRY then look_at_expiries() end
@@ -62,8 +62,8 @@ end
 local function are_turns_late()
   local gate, at = unpack(call('ZRANGE', KEYS[TURNS], 0, 0, 'WITHSCORES'))
   if not gate or not is_rate(gate) then return false end
-  local rate = rate_at(KEYS, gate)
-  return tonumber(at) > math.max(tonumber(now), sweep_at(rate)) + SWEEP
+  local rate = rates.at(KEYS, gate)
+  return tonumber(at) > math.max(tonumber(now), rates.sweep_at(rate)) + SWEEP
 end
 
 local later = call('ZRANGEBYSCORE', KEYS[DELAYED], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)

@@ -15,10 +15,10 @@ local function delay(id, due)
 end
 
 local function wait_for_others(id, fields)
-  if dependent_at(keys, id) then return end
+  if dependents.at(keys, id) then return end
   local one = {need = number_after(fields), absent = 0, bad = 0, due = ms(field(fields, 'due')) or 0, cause = ''}
   one.flow = flow_of(fields)
-  set_dependent(keys, id, one)
+  dependents.set(keys, id, one)
   delay(LOOK, now)
 end
 

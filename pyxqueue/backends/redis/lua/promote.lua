@@ -17,18 +17,18 @@ local function start(key, id, task, fields, place)
     call('XDEL', keys[PARKED], task.entry)
     return 1
   end
-  local known = dependent_at(keys, id)
+  local known = dependents.at(keys, id)
   local one = known or {need = 0, absent = 0, due = 0, cause = ''}
   call('ZREM', keys[DELAYED], id)
-  if not may_start(one) and one.absent <= 0 then return 0 end
-  if not may_start(one) then
+  if not dependents.may_start(one) and one.absent <= 0 then return 0 end
+  if not dependents.may_start(one) then
     local number = number_after(fields)
     one.cause = int(number - one.absent) .. ' of ' .. int(number) .. ' predecessors'
   end
   local delay = one.cause == '' and one.due - now or 0
   remove_field(fields, 'due')
   if one.cause ~= '' then set_field(fields, 'doomed', one.cause) end
-  if known then note_start(keys, id, one) end
+  if known then dependents.note_start(keys, id, one) end
   put(keys, key, id, fields, delay, now, false, place, task.more)
   call('XDEL', keys[PARKED], task.entry)
   return 1

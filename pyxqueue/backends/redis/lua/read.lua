@@ -3,6 +3,7 @@
 -- ARGV group, channel ('' for none)
 -- Returns per id: the record's hash, flat, or an empty list.
 local group, channel, now, results = ARGV[1], ARGV[2], now_ms(), {}
+local MAX_WAIT = 86400000 -- ms for which the channels of waiters are kept where no record is stored yet
 local FIELDS = {
   'v', 'state', 'attempt', 'value', 'serializer', 'seal', 'error', 'worker', 'progress', 'ran', 'ended', 'ttl',
   'fence',

@@ -9,6 +9,7 @@
 -- A lost stream or consumer group is made again, so the script also repairs NOGROUP; a paused group stays paused. For a
 -- group that is listed it needs no memory, so that a program can connect to a full Redis and make room there.
 local meta, group = KEYS[1], ARGV[1]
+local CLASSES = {'2', '1', '-1', '-2'} -- of priority, other than 0
 local layout, stored = unpack(call('HMGET', meta, 'layout', 'classes'))
 layout = layout or call('HEXISTS', meta, 'version') == 1 and '1'
 if layout and layout ~= ARGV[6] and string.match(layout, '^%d%d?%d?$') then return tonumber(layout) end

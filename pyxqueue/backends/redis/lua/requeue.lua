@@ -19,8 +19,8 @@ for item = 1, items do
   local kind, name = lock_of(lock)
   local locks = kind == 'f' or kind == 's'
   local holder = locks and holder_of(keys, name, now)
-  local one = rejoins and fields and dependent_at(keys, id)
-  local may_run = not rejoins or task.place == 'f' and fields and may_rejoin(fields, one)
+  local one = rejoins and fields and dependents.at(keys, id)
+  local may_run = not rejoins or task.place == 'f' and fields and dependents.may_rejoin(fields, one)
   if holder and holder ~= id or not may_run then
     results[item] = 0
   elseif fields and #fields > (fields[1] == '_id' and 2 or 0) + added then -- an id alone is not a message

@@ -52,8 +52,8 @@ end
 
 -- Whether a task that is to fail was doomed by one that was retried meanwhile. Then it waits again.
 local function rejoins(one, task, fields)
-  local found = one.verdict == 'fail' and fields and field(fields, 'doomed') and dependent_at(keys, one.id)
-  if not found or one.raw or not found.has_started or not may_rejoin(fields, found) then return false end
+  local found = one.verdict == 'fail' and fields and field(fields, 'doomed') and dependents.at(keys, one.id)
+  if not found or one.raw or not found.has_started or not dependents.may_rejoin(fields, found) then return false end
   if task.more and notes_of(keys, one.id, 'cancel')[1] then return false end
   check_delayed(keys)
   check_again(keys, 0, one.place)

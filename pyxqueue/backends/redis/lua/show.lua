@@ -31,7 +31,7 @@ for item = 1, ids do
     local found = with_record(task, KEYS[FIRST_TASK + ids + item], now)
     local progress, started
     if task.more and not task.ended then progress, started = unpack(notes_of(keys, id, 'progress', 'started')) end
-    local dependent = task.place == 'w' and dependent_at(keys, id)
+    local dependent = task.place == 'w' and dependents.at(keys, id)
     if task.place == 'w' and fields and field(fields, '_event') then dependent = parent_at(keys, id) or {need = 0} end
     if dependent then progress = int(dependent.need) end
     local since = ''

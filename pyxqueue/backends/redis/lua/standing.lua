@@ -5,9 +5,10 @@
 -- has not ended, then an id: of one that is in no place any more, so that its edges have never fired; '' if there is
 -- none.
 local keys, group, waiting, lost = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], ARGV[2], ''
-local parent, one = parent_at(keys, waiting), dependent_at(keys, waiting)
+local parent, one = parent_at(keys, waiting), dependents.at(keys, waiting)
 if parent and parent.need <= 0 then return {'', 0, ''} end
-if not parent and (not one or one.has_started or one.absent > 0 or may_start(one)) then return {'', 0, ''} end
+local waits = parent or one and not one.has_started and one.absent <= 0 and not dependents.may_start(one)
+if not waits then return {'', 0, ''} end
 
 -- The policy of the edge from a task that has ended to the dependent one; nil if its message is gone.
 local function policy_of(task)
