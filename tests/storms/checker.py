@@ -111,7 +111,9 @@ def check(lines: Iterable[Line], stored: Stored) -> Findings:
     killed, stopped = set[int](), set[int]()
     for line in lines:
         match line.kind:
-            case "killed":
+            case "killed":  # another process may get its pid later
+                killed.add(line.pid)
+            case "stopped":
                 killed.add(line.pid)
                 stopped.add(line.pid)
             case "resumed":

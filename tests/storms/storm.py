@@ -111,7 +111,14 @@ class Storm:
 
     def note_killed(self, *pids: int) -> None:
         """Note it before it happens, because what they run may start again at once."""
-        append_lines(self.site.log, [("killed", "-", 0, one, now_ms()) for one in pids])
+        self._note("killed", pids)
+
+    def note_stopped(self, *pids: int) -> None:
+        """Note it before it happens, as with those that are killed; they may go on."""
+        self._note("stopped", pids)
+
+    def _note(self, what: str, pids: Collection[int]) -> None:
+        append_lines(self.site.log, [(what, "-", 0, one, now_ms()) for one in pids])
         self.killed.update(pids)
 
     def note_resumed(self, *pids: int) -> None:

@@ -96,12 +96,19 @@ def test_a_refused_settlement_is_no_end() -> None:
 
 def test_a_process_that_stood_still_owns_nothing_until_it_is_resumed() -> None:
     """What it starts late was taken over; later it may itself take over what another one had."""
-    late = WHOLE.replace("start a 1 7", "killed - 0 6 1\nstart a 1 7").replace("end", "start a 1 6 1100\nend")
-    taken_over = WHOLE.replace("start a 1 7", "killed - 0 7 1\n{}\nkilled - 0 6 1\nstart a 1 6 1000\nstart a 1 7")
+    late = WHOLE.replace("start a 1 7", "stopped - 0 6 1\nstart a 1 7").replace("end", "start a 1 6 1100\nend")
+    taken_over = WHOLE.replace("start a 1 7", "stopped - 0 7 1\n{}\nstopped - 0 6 1\nstart a 1 6 1000\nstart a 1 7")
 
     assert found(late, {"a": SUCCESS}) == {"extra_runs": {"a": 1}}
     assert found(taken_over.format("resumed - 0 7"), {"a": SUCCESS}) == {"extra_runs": {"a": 1}}
     assert found(taken_over.format(""), {"a": SUCCESS}) == {"extra_runs": {"a": 1}, "stolen": ["a"]}
+
+
+def test_a_pid_that_is_used_again() -> None:
+    """A process that has the pid of one that was killed is another one."""
+    text = "killed - 0 7 1\n" + WHOLE.replace("start a 1 7", "start a 1 6 1000\nkilled - 0 6 1\nstart a 1 7")
+
+    assert found(text, {"a": SUCCESS}) == {"extra_runs": {"a": 1}}
 
 
 def test_a_call_that_raised() -> None:

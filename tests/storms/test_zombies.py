@@ -33,7 +33,7 @@ def interrupted(storm: Storm, tree: Tree) -> set[tuple[str, int]]:
 def stand_still(storm: Storm, tree: Tree) -> int:
     """Stop a tree until others have started all that it ran, then let it go on. Returns how many outcomes it brought
     too late, which is all of them."""
-    storm.note_killed(*tree.everyone())
+    storm.note_stopped(*tree.everyone())
     tree.signal_all(signal.SIGSTOP)
     late = interrupted(storm, tree)
 
