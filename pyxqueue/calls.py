@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import zlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import FunctionType
@@ -17,6 +17,15 @@ Call: TypeAlias = tuple[Sequence[Any], Mapping[str, Any]]
 """The arguments of one call, by position and by name."""
 _BATCH = 256
 """How many calls are taken from an iterator before they are enqueued."""
+_PARAMETER = re.compile(r"(\w+?)([0-4])(=?)")
+_KINDS = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+    inspect.Parameter.KEYWORD_ONLY,
+    inspect.Parameter.VAR_KEYWORD,
+)
+"""The kinds of parameters; a text has their places here."""
 
 
 class Signature:
@@ -47,12 +56,13 @@ class Signature:
         return list(self._signature.parameters)
 
     @property
-    def digest(self) -> str:
-        """Equal for functions that take the same arguments: for parameters of the same names and kinds, of which the
-        same have defaults."""
-        parameters = self._signature.parameters.values()
-        text = ",".join(f"{one.name} {one.kind.value} {one.default is one.empty:d}" for one in parameters)
-        return f"{zlib.crc32(text.encode(errors='replace')):08x}"
+    def text(self) -> str:
+        """What `takes` has to know of the parameters: the name and the kind of each, and "=" if it has a default."""
+        texts = [
+            f"{one.name}{_KINDS.index(one.kind)}{'' if one.default is one.empty else '='}"
+            for one in self._signature.parameters.values()
+        ]
+        return f"({','.join(texts)})"
 
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments by parameter, with the defaults of those that were left out."""
@@ -100,6 +110,25 @@ class Signature:
             f"{self._name}.map() takes sequences of arguments, or mappings of named arguments, such as [(1,), (2,)], "
             f"not [{quoted(given)}, ...]"
         )
+
+
+def takes(text: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Return whether a function of this `Signature.text` takes these arguments; False for any other text."""
+    inside = text[1:-1] if text[:1] + text[-1:] == "()" else "?"
+    found = [_PARAMETER.fullmatch(one) for one in inside.split(",")] if inside else []
+    try:
+        inspect.Signature([_parameter(one) for one in found]).bind(*args, **kwargs)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _parameter(found: re.Match[str] | None) -> inspect.Parameter:
+    """Return what a part of a text describes. Raises `ValueError` if it is not one."""
+    if found is None:
+        raise ValueError("it describes no parameter")
+    name, number, default = found.groups()
+    return inspect.Parameter(name, _KINDS[int(number)], default=... if default else inspect.Parameter.empty)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:

@@ -21,6 +21,8 @@ MAX_TASKS = 300
 """The most task names in an announcement."""
 MAX_TASKS_BYTES = 16_384
 """The most bytes of these names together."""
+MAX_PARAMETERS_BYTES = 32_768
+"""The most bytes of what an announcement says of their parameters."""
 MAX_RUNS = 20
 """The most runs of a worker in an announcement: those that have run longest."""
 MAX_NAME = 100
@@ -137,7 +139,7 @@ class Announcement(Struct, frozen=True):
     workers: Mapping[str, Process]
     """The worker processes, by consumer name."""
     parameters: Sequence[str] = ()
-    """For each of `tasks`, a digest of the parameters of its function."""
+    """For each of `tasks`, the parameters of its function, as `Signature.text` has them; empty for want of room."""
     serializers: Sequence[str] = ()
     """The serializers that the workers read."""
 
@@ -176,6 +178,16 @@ class Announcement(Struct, frozen=True):
 
 def _short(text: str, most: int) -> str:
     return printable(text[:most], most)[:most]
+
+
+def some_parameters(texts: Iterable[str]) -> list[str]:
+    """Return what an announcement says of the parameters of tasks: nothing of those for which there is no room."""
+    found, left = list[str](), MAX_PARAMETERS_BYTES
+    for text in texts:
+        size = len(text.encode(errors="replace"))
+        found.append(text.encode(errors="replace").decode() if size <= left else "")
+        left -= size if found[-1] else 0
+    return found
 
 
 def some_names(names: Iterable[str]) -> tuple[list[str], int]:

@@ -51,7 +51,7 @@ class QueueAccess:
     label: str = ""
     """The name of the queue in events."""
     tasks: Mapping[str, str] = field(factory=dict)
-    """For each of its tasks, a digest of the parameters."""
+    """For each of its tasks, its `Signature.text`."""
     serializers: Sequence[str] = ()
     """Those that its workers read."""
     tally: Callable[[Broker], Tally | None] = lambda _broker: None

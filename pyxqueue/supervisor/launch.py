@@ -79,7 +79,7 @@ class QueueSource:
             self.duties,
             is_observed=self.core.observer is not None,
             label=self.core.codec.queue,
-            tasks={task.name: task.signature.digest for task in self.tasks},
+            tasks={task.name: task.signature.text for task in self.tasks},
             serializers=list(self.core.codec.serializers),
             tally=lambda broker: self._tally(broker, f"supervisor-{os.getpid()}-{new_id()}"),
             failed=self.core.failed,

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from ..hosts import host_name
 from ..ids import new_id
-from ..model.presence import MAX_RUNS, Announcement, Process, some_names
+from ..model.presence import MAX_RUNS, Announcement, Process, some_names, some_parameters
 from ..worker.lifetime import memory_of
 from .children import Child, Children
 
@@ -31,8 +31,8 @@ class Presence:
     _host: str = field(factory=host_name, init=False)
 
     def text(self, queue: int, tasks: Mapping[str, str], serializers: Sequence[str]) -> str:
-        """Return the announcement for a queue. `tasks`: for each task that the workers can run, a digest of its
-        parameters."""
+        """Return the announcement for a queue. `tasks`: for each task that the workers can run, its
+        `Signature.text`."""
         now = time.monotonic()
         names, more = some_names(tasks)
         workers = {child.consumer: self._process(child, queue, now) for child in self.children.alive()}
@@ -45,7 +45,7 @@ class Presence:
             more_tasks=more,
             draining=self.draining,
             workers=workers,
-            parameters=[tasks.get(name, "") for name in names],
+            parameters=some_parameters(tasks.get(name, "") for name in names),
             serializers=serializers,
         )
         return announcement.text()

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from attrs import define, field
 from msgspec import Struct
 
+from ..calls import takes
+from ..codec import Codec
 from ..errors import BrokerError
 from ..model.message import Message
 from ..protocols import Broker, HasPresence
@@ -19,7 +21,7 @@ _KEPT = 10.0
 
 class _Colleague(Struct, frozen=True):
     tasks: dict[str, str]
-    """For each task, the digest of its parameters; empty if it is not known."""
+    """For each task, its `Signature.text`; empty if it is not known."""
     serializers: Collection[str]
 
 
@@ -29,25 +31,32 @@ class Colleagues:
 
     broker: Broker
     registry: Registry
-    serializers: Collection[str]
-    """Those that this worker reads."""
+    codec: Codec
     _monotonic: Callable[[], float] = time.monotonic
     _all: Sequence[_Colleague] = field(default=(), init=False)
     _until: float = field(default=0.0, init=False)
 
     def can_serve(self, message: Message) -> bool:
         """Return whether a worker that lives and claims may serve a message that this one cannot: it announces the
-        task and reads the serializer; this one has not both, or the task with other parameters. While the store
-        cannot say that, True."""
+        task, reads the serializer, and its function takes the arguments, as far as this worker can read them. While
+        the store cannot say that, True."""
         if self._monotonic() >= self._until:
             try:
                 self._all = self._read()
             except BrokerError:
                 return True
             self._until = self._monotonic() + _KEPT
-        own = self.registry.get(message.name) if message.serializer in self.serializers else None
         theirs = [one.tasks[message.name] for one in self._all if _may_read(one, message)]
-        return any(own is None or digest not in ("", own.signature.digest) for digest in theirs)
+        if not theirs or message.serializer not in self.codec.serializers:
+            return bool(theirs)
+        own = self.registry.get(message.name)
+        try:
+            args, kwargs = self.codec.open_call(message)
+        except BaseException:  # noqa: BLE001 - a serializer's hooks are the user's code
+            return own is None
+        if own is not None and takes(own.signature.text, args, kwargs):
+            return False  # it fails for another reason
+        return any(takes(text, args, kwargs) or (own is None and not text) for text in theirs)
 
     def _read(self) -> list[_Colleague]:
         from ..model.presence import Announcement  # noqa: PLC0415 - only a worker that cannot serve a message asks

@@ -116,7 +116,7 @@ class Worker:
         of = "" if alone else f" of {parts.name}"
         reporter = Reporter(parts.codec.queue, parts.observer, parts.tally, of, self.consumer)
         reporter.watch(parts.broker)
-        colleagues = Colleagues(parts.broker, parts.registry, parts.codec.serializers)
+        colleagues = Colleagues(parts.broker, parts.registry, parts.codec)
         decider = Decider(parts.codec, self.consumer, self._chance, colleagues.can_serve)
         thread = min(number + 1, UNWATCHED)
         settling = SettlingQueue(

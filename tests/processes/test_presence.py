@@ -70,10 +70,11 @@ def test_what_is_known_of_a_worker(app: App, start_tree: StartTree, gate: Path) 
     assert facts.started_ms <= facts.runs[0].since_ms <= facts.seen_ms
     (name,) = (name for name in facts.tasks if name.rpartition(".")[2] == "gate")
     other, same = Registry(), Registry()
-    other.add(TaskSpec(name, bool, TaskOptions()))
+    other.add(TaskSpec(name, lambda: None, TaskOptions()))
     same.add(TaskSpec(name, app["gate"].function, TaskOptions()))
-    asked = [Colleagues(app.queue.stores.backend, tasks, ["json"]) for tasks in (Registry(), other, same)]
-    assert [one.can_serve(Message("t", name)) for one in asked] == [True, True, False]
+    asked = [Colleagues(app.queue.stores.backend, tasks, app.queue.core.codec) for tasks in (Registry(), other, same)]
+    body, serializer, _ = app.queue.core.codec.seal_call(name, "t", [str(gate)], {})
+    assert [one.can_serve(Message("t", name, body, serializer)) for one in asked] == [True, True, False]
 
 
 @on_every_store

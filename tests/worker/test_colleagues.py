@@ -81,21 +81,22 @@ def test_it_fails_if_nobody_takes_it(bench: Bench, said: dict[str, Any]) -> None
     assert status(bench) is TaskStatus.FAILURE
 
 
-def digest(function: Callable[..., Any]) -> str:
-    return Signature("resize", function).digest
+def parameters_of(function: Callable[..., Any]) -> str:
+    return Signature("resize", function).text
 
 
 @pytest.mark.parametrize(
     ("parameters", "ended"),
     [
-        ([digest(resize_to)], TaskStatus.PENDING),
-        ([digest(resize)], TaskStatus.FAILURE),
+        ([parameters_of(resize_to)], TaskStatus.PENDING),
+        ([parameters_of(resize)], TaskStatus.FAILURE),
+        ([parameters_of(lambda width, /, *, height: None)], TaskStatus.FAILURE),
         ([], TaskStatus.FAILURE),
     ],
-    ids=["other", "the same", "unknown"],
+    ids=["take them", "the same", "do not take them", "unknown"],
 )
 def test_other_arguments(parameters: Sequence[str], ended: TaskStatus) -> None:
-    """A call that does not fit this worker's function waits for a worker whose function has other parameters."""
+    """A call that does not fit this worker's function waits for a worker whose function takes it, and for no other."""
     bench = Bench()
     bench.task(resize)
     bench.put("resize", 1, 2, deferrals=MAX_DEFERRALS)
@@ -114,23 +115,47 @@ def test_another_serializer(serializers: Sequence[str], ended: TaskStatus) -> No
     bench.codec = Codec.of("tasks", [MsgpackSerializer()], None)
     bench.put("resize", 1, deferrals=MAX_DEFERRALS)
     bench.codec = Codec.of("tasks", [JSONSerializer()], None)
-    announce(bench, "resize", parameters=[digest(resize)], serializers=serializers)
+    announce(bench, "resize", parameters=[parameters_of(resize)], serializers=serializers)
 
     assert status(bench) is ended
 
 
-def test_the_digest_of_parameters() -> None:
-    """It is equal for functions that take the same arguments, whatever their annotations and defaults are."""
+@pytest.mark.parametrize(
+    ("parameters", "ended"), [("(width1)", "FAILURE"), ("(width1,height1)", "PENDING"), ("", "PENDING")]
+)
+def test_a_task_that_only_another_worker_has(parameters: str, ended: str) -> None:
+    """A call waits for that worker if its function takes the arguments, or does not say which it takes."""
+    bench = Bench()
+    bench.put("resize", 1, 2, deferrals=MAX_DEFERRALS)
+    announce(bench, "resize", parameters=[parameters])
 
-    def same(width: float = 3, /) -> str: ...  # type: ignore[empty-body]
-    def as_well(width: int = 4, /) -> None: ...
-    def by_name(width: int = 4) -> None: ...
-    def required(width: int, /) -> None: ...
-    def renamed(height: int = 4, /) -> None: ...
+    assert status(bench).name == ended
 
-    digests = [digest(one) for one in (same, as_well, by_name, required, renamed, print)]
-    assert digests[0] == digests[1]
-    assert len(set(digests)) == 5
+
+def test_a_call_that_its_own_worker_takes() -> None:
+    """It fails for another reason, which no colleague mends."""
+    bench = Bench()
+    bench.broker.lease_ms()
+    bench.task(resize)
+    announce(bench, "resize", parameters=[parameters_of(resize)])
+    body, serializer, _ = bench.codec.seal_call("resize", "t1", [1], {})
+
+    assert not Colleagues(bench.broker, bench.registry, bench.codec).can_serve(
+        Message("t1", "resize", body, serializer)
+    )
+
+
+def test_a_call_that_cannot_be_decoded() -> None:
+    """If the task is unknown here, another worker may be able to."""
+    bench = Bench()
+    bench.broker.lease_ms()
+    announce(bench, "resize")
+    message = Message("t1", "resize", b"{", "json")
+    assert Colleagues(bench.broker, bench.registry, bench.codec).can_serve(message)
+
+    bench.task(resize)
+
+    assert not Colleagues(bench.broker, bench.registry, bench.codec).can_serve(message)
 
 
 def test_the_store_is_asked_once_in_a_while() -> None:
@@ -147,7 +172,7 @@ def test_the_store_is_asked_once_in_a_while() -> None:
     bench.broker = Store(MemoryStore(bench.clock), StoreOptions("tasks", bench.group))
     bench.broker.lease_ms()
     announce(bench, "theirs")
-    colleagues = Colleagues(bench.broker, bench.registry, ["json"], lambda: now[0])
+    colleagues = Colleagues(bench.broker, bench.registry, bench.codec, lambda: now[0])
 
     def can_serve(name: str) -> bool:
         return colleagues.can_serve(Message("t2", name))
