@@ -38,7 +38,7 @@ class TaskContext(ResumableTask):
     queue: str
     headers: Mapping[str, str]
     _report: Callable[[Progress], None] = field(repr=False)
-    _served: Sequence[str] = field(default=(), repr=False)
+    _served: Sequence[str] = field(default=(), repr=False, alias="served")
     """The queues whose tasks this worker runs; empty where a task may wait for others without a timeout."""
     group: str = field(default="", kw_only=True)
     """The group of the worker."""
