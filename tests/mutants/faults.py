@@ -146,8 +146,8 @@ FAULTS = [
         "cancel-forgotten",
         "A task that was cancelled while it ran is retried.",
         f"{_LUA}/settle.lua",
-        "if again and task.more and notes_of(keys, one.id, 'cancel')[1] then -- cancelled meanwhile",
-        "if false then",
+        "  end\n  if task.more and notes_of(keys, one.id, 'cancel')[1] then -- cancelled meanwhile",
+        "  end\n  if false then",
         _KIT,
     ),
     Fault(

@@ -131,35 +131,10 @@ local function note_children(one, ids, follow_ups)
   if #ids > 0 and last - first < follow_ups then one.first, one.last = first, last end
 end
 
--- one: the item, with the fields of its message, or nil; task: as `task_at` has found it
-local function apply(one, task, apart)
-  local again = one.verdict == 'retry' or one.verdict == 'defer'
-  local delay = again and tonumber(string.match(one.detail, '^%d+'))
-  local past = nil
-  if again then past, one.reason = string.match(one.detail, '^%d+ ([^\n]*)\n(.*)$') end
-  if one.verdict == 'fail' then check(keys, FAILED) end
-  if again then check_again(keys, delay, one.place) end
-  if one.verdict == 'suspend' then
-    check_delayed(keys)
-    check_again(keys, 0, one.place)
-  end
+-- Put the message of a retry or a deferral back. past: the line to keep of its run
+local function put_back(one, task, delay, past)
   local fields = one.fields
-  if one.verdict == 'suspend' and fields then
-    suspend(one, task, fields)
-    leaves(one.live, one.entry)
-    return
-  end
-  if apart and one.verdict == 'retry' and fields and is_too_late(one, task, fields, delay) then
-    local record = one.made and with_attempt(one.record, fields) or one.record
-    end_task(keys, one.key, task, one.id, fields, 'f', {'_reason', one.reason}, record, one.ttl, history, now, apart)
-    leaves(one.live, one.entry)
-    return
-  end
-  if rejoins(one, task, fields) then
-    leaves(one.live, one.entry)
-    return
-  end
-  if again and fields and not one.raw then
+  if fields and not one.raw then
     if one.verdict == 'retry' then
       count_up(fields, 'attempt', 1)
       remember_run(fields, past)
@@ -169,24 +144,57 @@ local function apply(one, task, apart)
     end
     remove_field(fields, 'due')
   end
-  if again and task.more and notes_of(keys, one.id, 'cancel')[1] then -- cancelled meanwhile
+  if task.more and notes_of(keys, one.id, 'cancel')[1] then -- cancelled meanwhile
     end_cancelled(keys, one.key, task, one.id, fields, history, now, one.consumer)
-  elseif again and fields then
+  elseif fields then
     local was_drawn = one.verdict == 'defer' -- a retry takes its turn again
     put_again(keys, one.key, task, one.id, fields, delay, soon, one.raw, one.place, false, was_drawn)
-  elseif again or one.verdict == 'suspend' then
-    end_gone(keys, meta, group, one.key, task, one.id, now)
   else
-    local record = one.made and fields and with_attempt(one.record, fields) or one.record
-    local state = string.sub(record, 1, 1)
-    local place, mark = 'h', {'_state', state}
-    if one.verdict == 'fail' and fields then
-      place, mark = 'f', {'_reason', one.detail}
-    elseif one.verdict == 'fail' then -- its message is gone: there is nothing to keep
-      fields = {}
-    end
-    local ended = end_task(keys, one.key, task, one.id, fields, place, mark, record, one.ttl, history, now, apart)
-    if place == 'h' and state == '4' then note_failure(meta, group, ended) end
+    end_gone(keys, meta, group, one.key, task, one.id, now)
+  end
+end
+
+-- End a task with the record of the item, which gets the attempt of the message if the store is to add it.
+-- fields: of its message, nil if it is gone; place: 'h' or 'f'; mark: as for `end_task`
+local function finish(one, task, apart, fields, place, mark)
+  local record = one.made and one.fields and with_attempt(one.record, one.fields) or one.record
+  return end_task(keys, one.key, task, one.id, fields, place, mark, record, one.ttl, history, now, apart)
+end
+
+-- End a task that is done, cancelled or failed.
+local function conclude(one, task, apart)
+  if one.verdict == 'fail' and one.fields then
+    finish(one, task, apart, one.fields, 'f', {'_reason', one.detail})
+    return
+  end
+  local state = string.sub(one.record, 1, 1)
+  local fields = one.fields or one.verdict == 'fail' and {} or nil -- if its message is gone, there is nothing to keep
+  local ended = finish(one, task, apart, fields, 'h', {'_state', state})
+  if state == '4' then note_failure(meta, group, ended) end
+end
+
+-- one: the item, with the fields of its message, or nil; task: as `task_at` has found it
+local function apply(one, task, apart)
+  local again = one.verdict == 'retry' or one.verdict == 'defer'
+  local delay = again and tonumber(string.match(one.detail, '^%d+'))
+  local past, reason = nil, nil
+  if again then past, reason = string.match(one.detail, '^%d+ ([^\n]*)\n(.*)$') end
+  if one.verdict == 'fail' then check(keys, FAILED) end
+  if again then check_again(keys, delay, one.place) end
+  if one.verdict == 'suspend' then
+    check_delayed(keys)
+    check_again(keys, 0, one.place)
+  end
+  if one.verdict == 'suspend' and one.fields then
+    suspend(one, task, one.fields)
+  elseif one.verdict == 'suspend' then
+    end_gone(keys, meta, group, one.key, task, one.id, now)
+  elseif apart and one.verdict == 'retry' and one.fields and is_too_late(one, task, one.fields, delay) then
+    finish(one, task, apart, one.fields, 'f', {'_reason', reason})
+  elseif again then
+    put_back(one, task, delay, past)
+  elseif not rejoins(one, task, one.fields) then
+    conclude(one, task, apart)
   end
   leaves(one.live, one.entry)
 end
