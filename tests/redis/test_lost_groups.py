@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -115,6 +115,50 @@ def test_a_lost_group_is_said_and_counted_once(
         assert backend.statistics(1).remade == 1
 
     assert ["had lost the group cg of the queue" in said for said in caplog.messages] == [True, True]
+
+
+def test_a_lost_group_that_another_program_has_made_again(
+    redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those who knew the former one say that it is lost, and it is counted once."""
+    config = ConnectionConfig.from_url(redis_url)
+    workers = [RedisBackend(config, StoreOptions(stream_key)) for _ in range(2)]
+    with ExitStack() as stack, Redis.from_url(redis_url) as client:
+        for one in workers:
+            stack.callback(one.close)
+            one.enqueue([Message("a", "job")])
+        for turn in (1, 2):
+            client.flushall()
+            fresh = RedisBackend(config, StoreOptions(stream_key))
+            stack.callback(fresh.close)
+            fresh.enqueue([Message("b", "job")])
+            assert len(caplog.messages) == 2 * turn - 2
+            for one in workers * 2:
+                one.lease_ms()
+            assert fresh.statistics(1).remade == 1
+            assert len(caplog.messages) == 2 * turn
+
+    assert all("had lost the group cg of the queue" in said for said in caplog.messages)
+
+
+def test_a_group_whose_streams_are_all_there_is_not_lost(
+    redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only what the meta hash had was."""
+    config = ConnectionConfig.from_url(redis_url)
+    with (
+        closing(RedisBackend(config, StoreOptions(stream_key))) as one,
+        closing(RedisBackend(config, StoreOptions(stream_key))) as other,
+        Redis.from_url(redis_url) as client,
+    ):
+        for backend in (one, other):
+            backend.enqueue([Message("a", "job")])
+        client.delete(f"{{{stream_key}}}:meta")
+        for backend in (one, other, one):
+            backend.lease_ms()
+        assert other.statistics(1).remade == 0
+
+    assert caplog.messages == []
 
 
 def test_a_group_that_two_calls_make_at_once_is_not_lost(

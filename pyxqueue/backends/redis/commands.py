@@ -98,9 +98,10 @@ def register(
     classes: Sequence[int] = (),
     *,
     known: Iterable[str] = (),
+    born: str = "",
 ) -> Command[Groups]:
     """`classes`: the priority classes that the caller uses. `known`: the live places in which it has known the group to
-    be: if the store has lost it there, it counts that."""
+    be: if the store has lost it there, it counts that. `born`: when that group was made."""
 
     def parse(reply: Any) -> Groups:
         if isinstance(reply, int):
@@ -108,7 +109,8 @@ def register(
         found = read_groups(stream_key, pairs(reply[1]), reply[0])
         if group not in found.streams:
             raise found.crowd(stream_key)
-        return structs.replace(found, made=frozenset(place.decode() for place in reply[2]))
+        born = pairs(reply[1]).get(f"born:{group}".encode(), b"").decode(errors="replace")
+        return structs.replace(found, made=frozenset(place.decode() for place in reply[2]), born=born)
 
     later = GroupKeys.of(stream_key, group, later_stream(stream_key, group))
     keys = [later.meta, stream_key, later.new, later.again, *later.streams_of_classes]
@@ -121,6 +123,7 @@ def register(
         LAYOUT,
         _numbers(classes),
         "".join(known),
+        born,
     )
     return Command("register", keys, args, parse)
 

@@ -21,8 +21,8 @@ _MAX_PACKED = 200_000
 """As in `_common.lua`."""
 MAX_GROUPS = 256
 """Groups of one queue: each gets a copy of every message, in one step."""
-MAX_FIELDS = 1_280
-"""The most fields of a queue's meta hash that are read: at most four for each group, and some."""
+MAX_FIELDS = 2_560
+"""The most fields of a queue's meta hash that are read: at most nine for each group, and some."""
 
 
 class Groups(Struct, frozen=True):
@@ -38,6 +38,8 @@ class Groups(Struct, frozen=True):
     """The priority classes, other than 0, that are in use."""
     made: frozenset[str] = frozenset()
     """The live places of our group that were not there before."""
+    born: str = ""
+    """When our group was made: it tells it from an earlier one of its name."""
 
     @property
     def are_too_many(self) -> bool:

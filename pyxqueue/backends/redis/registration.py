@@ -51,6 +51,8 @@ class Registration:
         """None if no failover can lose what is stored here."""
         self._known = frozenset[str]()
         """The live places of the group, as far as they were there at some time."""
+        self._born = ""
+        """When the group was made that this handle knows."""
         self._classes = frozenset[int]()
         """The priority classes that this handle has used."""
         self._looked = 0.0
@@ -62,7 +64,7 @@ class Registration:
         return self._groups or self.session.run(self._register())
 
     def _register(self) -> Steps[Groups]:
-        options, known = self.options, self._known
+        options, known, born = self.options, self._known, self._born
         groups = yield from call(
             commands.register(
                 options.stream_key,
@@ -71,15 +73,16 @@ class Registration:
                 DEFAULT_LEASE_MS,
                 sorted(self._classes),
                 known=known,
+                born=born,
             )
         )
-        if groups.made & known:
+        if groups.made & known or (born and born != groups.born):
             log.warning(
                 "the store at %s had lost the group %s of the queue %s, so it was created again: data was lost, or "
                 "the group was removed. Tasks that were in it are gone, or run again",
                 *(self.session.config.url, options.group, options.stream_key),
             )
-        self._groups, self._looked = groups, time.monotonic()
+        self._groups, self._looked, self._born = groups, time.monotonic(), groups.born
         self._known |= frozenset(live_of(groups.classes))
         return groups
 
@@ -96,10 +99,11 @@ class Registration:
         """The group's lease as it is stored now: it may have been replaced. Notes where a paused group stood, and
         whether a task name is paused. A priority class that came into use since the groups were read is registered."""
         known, group = self.groups.classes, self.options.group
-        fields = f"lease:{group}", f"paused:{group}", "classes", self.names.field
-        found, paused, classes, names = self.session.execute("HMGET", meta(self.options.stream_key), *fields)
-        if found is None or read_classes(classes) != known:
-            raise StaleGroups("the group is gone, or a priority class is new")
+        fields = f"lease:{group}", f"paused:{group}", "classes", self.names.field, f"born:{group}"
+        found, paused, classes, names, born = self.session.execute("HMGET", meta(self.options.stream_key), *fields)
+        is_another = bool(born) and born.decode(errors="replace") != self._born
+        if found is None or read_classes(classes) != known or is_another:
+            raise StaleGroups("the group is gone or another one, or a priority class is new")
         self._looked = time.monotonic()
         self.paused_at = read_paused(paused)
         self.names.note(names is not None)

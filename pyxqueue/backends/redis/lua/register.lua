@@ -2,7 +2,8 @@
 -- KEYS meta, the stream of the first group, the stream this group has if it is not the first, the stream of what comes
 --   back, the live streams of the priority classes other than 0
 -- ARGV group, lease in ms ('' keeps the stored one), default lease, most fields of the meta hash, most groups, layout,
---   the priority classes that the caller uses, the live places in which it has known the group to be
+--   the priority classes that the caller uses, the live places in which it has known the group to be,
+--   and when that group was made ('' if it has known none)
 -- Returns the number of fields of the meta hash, and the hash, flat; if it has too many, only the fields of this group.
 --   Then the live places in which the group had to be made.
 -- A queue in another layout is left as it is; then the script returns only the number of that layout.
@@ -72,7 +73,18 @@ if layout ~= ARGV[6] then call('HSET', meta, 'layout', ARGV[6]) end
 if call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
 if ARGV[2] ~= '' then call('HSET', meta, 'lease:' .. group, ARGV[2]) end
 call('HSETNX', meta, 'lease:' .. group, ARGV[3])
+-- When it was made tells it from an earlier group of its name. If its streams are all there, only the meta hash was lost.
+local known, born = ARGV[9], call('HGET', meta, 'born:' .. group)
+if not born then
+  born = #made == 0 and known ~= '' and known or table.concat(call('TIME'), '.')
+  try_call('HSET', meta, 'born:' .. group, born)
+end
+if known ~= '' and known ~= born then -- of all who have known it, the first counts it
+  lost = call('HGET', meta, 'lost:' .. group) ~= known
+  if lost then try_call('HSET', meta, 'lost:' .. group, known) end
+end
 if lost then try_call('HINCRBY', meta, 'remade:' .. group, 1) end
 if not crowded then return {call('HLEN', meta), call('HGETALL', meta), made} end
 local lease = call('HGET', meta, 'lease:' .. group)
-return {call('HLEN', meta), {'group:' .. group, stream, 'lease:' .. group, lease, 'classes', classes}, made}
+local own = {'group:' .. group, stream, 'lease:' .. group, lease, 'classes', classes, 'born:' .. group, born}
+return {call('HLEN', meta), own, made}
