@@ -23,7 +23,7 @@ from pyxqueue import (
     Unique,
     UnknownTaskError,
 )
-from pyxqueue.backends.redis import ConnectionConfig
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.backends.redis.keys import GroupKeys
 from pyxqueue.backends.redis.recent import Recent
 from pyxqueue.testing import drain
@@ -197,6 +197,20 @@ def test_a_connection_that_still_leads_to_the_former_master() -> None:
     assert [list(one.tasks) for one in recent._take("new")] == [["c"]]
     now[0] = 5.0  # the old one may be the master again
     assert [list(one.tasks) for one in recent._take("old")] == [["b"]]
+
+
+def test_what_the_program_deletes_is_not_lost(masters: tuple[Server, Server, Server]) -> None:
+    """It is not looked for after a failover."""
+    with closing(TaskQueue(url_of(masters[2]))) as queue:
+        job = queue.task(name="job")(lambda: None)
+        kept, deleted = job(), job()
+        queue.admin.delete(deleted.task_id)
+        backend = queue.stores.backend
+        assert isinstance(backend, RedisBackend)
+        recent = backend._registration.recent
+        assert recent is not None
+
+        assert [list(one.tasks) for one in recent._take("new") if one.tasks] == [[kept.task_id]]
 
 
 def test_what_is_looked_for_meanwhile() -> None:

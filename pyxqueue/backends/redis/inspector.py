@@ -88,6 +88,8 @@ class RedisInspector:
         )
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        if self._registration.recent is not None:
+            self._registration.recent.forget(ids)
         return self._session.run(flags(self._registration, "delete", ids))
 
     def drop_failed(self, limits: FailedLimits, count: int) -> Sequence[Dropped]:

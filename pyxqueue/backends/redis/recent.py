@@ -93,6 +93,13 @@ class Recent:
             while self._stored and (self._count > _MOST or now - self._stored[0].since > _KEPT):
                 self._count -= len(self._stored.popleft().tasks)
 
+    def forget(self, ids: Iterable[str]) -> None:
+        """Forget tasks that this program deletes: that they are gone is no loss."""
+        deleted = frozenset(ids)
+        with self._lock:
+            left = [_Stored(one.since, one.master, _without(one.tasks, deleted)) for one in self._stored]
+            self._stored, self._count = deque(left), sum(len(one.tasks) for one in left)
+
     def look(self, keys: GroupKeys) -> Steps[None]:
         """If the queue is on another server now, find out what that does not have. Raises nothing."""
         master = ""
@@ -180,6 +187,10 @@ class Recent:
     def why_lost(self, task_id: str) -> str:
         """Why a task is gone; empty if it is not known to be lost."""
         return self._lost.get(task_id) or self._sought.get(task_id, "")
+
+
+def _without(tasks: Mapping[str, str], ids: frozenset[str]) -> Mapping[str, str]:
+    return {task_id: name for task_id, name in tasks.items() if task_id not in ids}
 
 
 def _why(old: str, new: str) -> str:
