@@ -73,7 +73,8 @@ if layout ~= ARGV[6] then call('HSET', meta, 'layout', ARGV[6]) end
 if call('HSETNX', meta, 'group:' .. group, stream) == 1 then groups_changed(meta) end
 if ARGV[2] ~= '' then call('HSET', meta, 'lease:' .. group, ARGV[2]) end
 call('HSETNX', meta, 'lease:' .. group, ARGV[3])
--- When it was made tells it from an earlier group of its name. If its streams are all there, only the meta hash was lost.
+-- When it was made tells it from an earlier group of its name. If its streams are all there, only the meta hash was
+-- lost.
 local known, born = ARGV[9], call('HGET', meta, 'born:' .. group)
 if not born then
   born = #made == 0 and known ~= '' and known or table.concat(call('TIME'), '.')
