@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -127,7 +128,8 @@ def test_a_process_that_must_end_does_so_whatever_fails_before(
     getattr(worker if fails == "lease_ms" else endings, fails).side_effect = MemoryError
     monkeypatch.setattr(worker_process, "_LOOK_EVERY", 0.0)
     monkeypatch.setattr(worker_process, "kill_group", lambda pid: ends.append(("killed", pid)))
-    monkeypatch.setattr(os, "_exit", lambda code: ends.append(("exited", code)))
+    own_os = SimpleNamespace(getpid=os.getpid, getppid=os.getppid, _exit=lambda code: ends.append(("exited", code)))
+    monkeypatch.setattr(worker_process, "os", own_os)
     supervisor = 0 if is_orphan else os.getppid()
 
     worker_process._exit_when_orphaned(worker, InFlightTable.forked(), supervisor, endings)
