@@ -195,11 +195,14 @@ class EagerBackend(Draining):
         session = self._session
         end = None if timeout is None else session.clock() + timeout
         while not over():
+            before = self.show(ids)
             session.drain(over, ids)
             if over():
                 break
-            if not session.step(end) and not self._runs_elsewhere(ids, timeout):
-                return over()  # another thread may have ended the task just now
+            if session.step(end) or self._runs_elsewhere(ids, timeout):
+                continue
+            if self.show(ids) == before:  # else another thread has ended a task, or has moved the clock, just now
+                return over()
         return True
 
     def _runs_elsewhere(self, ids: Sequence[str], timeout: int | None) -> bool:

@@ -99,6 +99,26 @@ def test_many_handles_are_awaited_at_once(queue: TaskQueue, pyxqueue_eager: Eage
     assert asyncio.run(main()) == [2 * n for n in range(20)]
 
 
+def test_another_thread_moves_the_clock_at_the_same_moment(
+    queue: TaskQueue, pyxqueue_eager: EagerSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that is ready because of that, and does not run yet, is not given up."""
+    handle = queue.task(name="job")(lambda: "done").with_options(delay=60)()
+    step = EagerSession.step
+
+    def after_another(session: EagerSession, end: int | None) -> bool:
+        step(session, end)
+        for backend in session._backends.values():  # as if it claimed another task that is due then
+            with backend._store.changed:
+                group, now = backend._queue.join()
+                group.maintain(None, now)
+        return step(session, end)
+
+    monkeypatch.setattr(EagerSession, "step", after_another)
+
+    assert handle.get() == "done"
+
+
 def test_a_task_of_another_thread_is_waited_for(queue: TaskQueue, pyxqueue_eager: EagerSession) -> None:
     """A task that already runs in another thread is not run again in this one."""
     running, go_on = threading.Event(), threading.Event()
