@@ -19,6 +19,7 @@ from pyxqueue.cli import main
 from pyxqueue.errors import UnknownWorkerError
 from pyxqueue.hosts import MAX_HOST, host_name
 from pyxqueue.model.presence import (
+    MAX_PARAMETERS_BYTES,
     MAX_RUNS,
     MAX_TASKS,
     MAX_TASKS_BYTES,
@@ -31,6 +32,7 @@ from pyxqueue.model.presence import (
     facts_about,
     facts_of,
     some_names,
+    some_parameters,
 )
 from pyxqueue.protocols import HasPresence
 
@@ -125,12 +127,20 @@ def test_names_of_tasks_are_bounded(names: list[str]) -> None:
     assert sum(len(name.encode()) for name in found) <= MAX_TASKS_BYTES
 
 
+def test_parameters_for_which_there_is_no_room() -> None:
+    """Of these an announcement says nothing; shorter ones behind them have some. Half a surrogate pair is written."""
+    half = "x" * (MAX_PARAMETERS_BYTES // 2 + 1)
+
+    assert some_parameters([half, half, "(a1)", "\ud800"]) == [half, "", "(a1)", "?"]
+
+
 def test_the_largest_announcement_is_read() -> None:
-    """64 workers of 20 runs each, with as many tasks as there is room for."""
+    """64 workers of 20 runs each, with as many tasks and parameters as there is room for."""
     tasks, more = some_names(f"{number:04}" + "x" * 50 for number in range(1_000))
+    parameters = some_parameters("x" * 100 for _ in range(1_000))
     runs = [("t" * 64, 1)] * MAX_RUNS
     workers = {f"{WORKER}{number}": Process(1, 1, 1, 1, runs) for number in range(64)}
-    text = Announcement("h" * MAX_HOST, 1, "1.0.0", "3.14.0", tasks, more, False, workers).text()
+    text = Announcement("h" * MAX_HOST, 1, "1.0.0", "3.14.0", tasks, more, False, workers, parameters).text()
 
     assert len(text.encode()) <= MAX_TEXT
     assert len(facts_of([Present("s", text, 1, fresh=True)])) == 64
