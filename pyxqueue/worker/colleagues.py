@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from itertools import chain, repeat
 
 from attrs import define, field
 from msgspec import Struct
@@ -65,7 +66,7 @@ class Colleagues:
             return []
         said = [Announcement.read(one.text) for one in self.broker.present() if one.fresh]
         return [
-            _Colleague(dict(zip(one.tasks, [*one.parameters, *[""] * len(one.tasks)], strict=False)), one.serializers)
+            _Colleague(dict(zip(one.tasks, chain(one.parameters, repeat("")), strict=False)), one.serializers)
             for one in said
             if one is not None and one.workers and not one.draining
         ]
