@@ -16,7 +16,7 @@ from tests.support.until import until
 
 from .app import App, Site
 from .conftest import StartTree, on_every_store
-from .stopping import ROUNDS, calls
+from .stopping import ROUNDS, calls, is_over
 
 pytestmark = on_every_store
 
@@ -67,7 +67,7 @@ def again_and_again(site: Site, app: App, start_tree: StartTree, rounds: int, pa
     depth = app.queue.stores.backend.depth()
     assert (depth.in_flight, depth.delayed, depth.failed) == (0, 0, 0)
     tree = start_tree("-p", "1")
-    until(lambda: app.queue.stores.backend.depth().ready == 0, "what was left is done")
+    until(partial(is_over, app.queue), "what was left is done")
     tree.stop()
     starts = site.of("start")
     assert set(Counter(line.task_id for line in starts).values()) == {1}
