@@ -49,7 +49,7 @@ class Site:
         return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def site() -> Iterator[Site]:
     with Server(kinds_to_test()[0]) as server, Redis.from_url(server.url) as client:
         queue = TaskQueue(server.url, stream_key="mail")
@@ -123,9 +123,17 @@ PAGES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_asks_the_store_a_few_times(counted: Site, page: str) -> None:
-    """With a million ready tasks, ten thousand finished ones, six hundred workers and arguments of a megabyte."""
+def test_a_page_asks_the_store_a_few_times(counted: Site, subtests: pytest.Subtests) -> None:
+    """With a million ready tasks, ten thousand finished ones, six hundred workers and arguments of a megabyte.
+
+    All pages are one test: of several, each process of a run would fill a store of its own.
+    """
+    for page in PAGES:
+        with subtests.test(page):
+            check(counted, page)
+
+
+def check(counted: Site, page: str) -> None:
     counted.client.get(PAGES[page])  # it connects, and the server learns the scripts
     counted.pass_by()
     before, counted.requests = counted.sent(), 0
