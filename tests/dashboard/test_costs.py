@@ -123,6 +123,7 @@ PAGES = {
 }  # fmt: skip
 
 
+@pytest.mark.timeout(300)  # it fills the store, which takes longer than all pages
 def test_a_page_asks_the_store_a_few_times(counted: Site, subtests: pytest.Subtests) -> None:
     """With a million ready tasks, ten thousand finished ones, six hundred workers and arguments of a megabyte.
 
