@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands
+from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands, steps
 from pyxqueue.errors import BrokerError
 from pyxqueue.model.locks import LockTerms
 from pyxqueue.model.message import (
@@ -24,6 +24,7 @@ from pyxqueue.protocols import StoreOptions
 from pyxqueue.testing.contract.steps import tokens
 from tests.support.redis_counts import calls
 from tests.support.settlements import done
+from tests.support.until import until
 
 GATE = "api/k"
 
@@ -305,3 +306,32 @@ def test_a_blocked_task_whose_message_was_deleted(backend: RedisBackend, client:
     assert gone.record.error is not None
     assert (gone.status, gone.record.error.type) == (TaskStatus.FAILURE, "MessageGone")
     assert (tokens(backend.limits()), backend.depth().blocked) == ({}, 0)
+
+
+def test_many_that_wait_are_admitted_in_parts(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever frees them makes a bounded number of calls, and supervisors the next, as soon as they look again."""
+    monkeypatch.setattr(steps, "MAX_FOLLOWING", 2)
+    backend.limits().set("api", 0)
+    backend.enqueue(gated(*(f"t{number}" for number in range(2_000))))
+
+    backend.limits().set("api", None)
+    assert backend.depth().ready == 2 * 256
+    assert backend.maintain(256) == 0
+    assert backend.depth().ready == 2 * 256 + 2 * 256
+
+    until(lambda: backend.maintain(256) == -1, "all are ready")
+    assert backend.depth().ready == 2_000
+
+
+def test_calls_that_follow_do_not_nest(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are, they need no more of the stack than one."""
+    monkeypatch.setattr(steps, "MAX_FOLLOWING", 10_000)
+    generator = steps.call(commands.admit(backend._registration.keys))
+    next(generator)
+
+    for _ in range(10_000):
+        generator.send([b"api/k\0000\0t"])
+    with pytest.raises(StopIteration) as end:
+        generator.send([])
+
+    assert end.value.value == 1

@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 RECHECK = 30.0
 """Seconds after which a waiter looks again by itself: a store that has lost its data tells nobody."""
+MAX_FOLLOWING = 16
+"""The most calls that follow from a reply: supervisors do the rest. Each may admit 256 tasks (`admit`), and who makes
+them has other work."""
 
 
 class Execute(Struct, frozen=True):
@@ -114,8 +117,7 @@ Request: TypeAlias = Execute | Together | Master | Sleep
 Steps: TypeAlias = Generator[Request, Any, T]
 
 
-def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
-    """One script call, and those that follow from its reply. If the server does not have the script, it is sent."""
+def _reply(command: Command[Any], seconds: float | None = None) -> Steps[Any]:
     script = SCRIPTS[command.script]
     args = (len(command.keys), *command.keys, *command.args)
     reply, is_known = None, True
@@ -125,10 +127,24 @@ def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
         is_known = False  # it must not be the context of a later error
     if not is_known:
         reply = yield Execute(("EVAL", script.text, *args), seconds)
+    return reply
+
+
+def _follow(command: Command[Any], reply: Any) -> Steps[None]:
+    """Make the calls that follow from a reply. What stops them does not matter to its result."""
+    with suppress(BrokerError):
+        for _ in range(MAX_FOLLOWING):
+            following = command.then and command.then(reply)
+            if following is None:
+                break
+            command, reply = following, (yield from _reply(following))
+
+
+def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
+    """One script call, and those that follow from its reply. If the server does not have the script, it is sent."""
+    reply = yield from _reply(command, seconds)
     result = command.parse(reply)
-    if command.then is not None and (following := command.then(reply)) is not None:
-        with suppress(BrokerError):  # what stops it does not matter to the result
-            yield from call(following)
+    yield from _follow(command, reply)
     return result
 
 
@@ -143,7 +159,5 @@ def call_together(command: Command[T], key: str, more: Sequence[Sequence[Any]]) 
     if not replies:
         replies = yield Together(key, [("EVAL", script.text, *args), *more])
     result = command.parse(replies[0])
-    if command.then is not None and (following := command.then(replies[0])) is not None:
-        with suppress(BrokerError):  # as above
-            yield from call(following)
+    yield from _follow(command, replies[0])
     return result, replies[1:]
