@@ -26,7 +26,7 @@ from pyxqueue.backends.redis.connect import _KEEPALIVE, _merged
 from pyxqueue.backends.redis.direct import DirectClient
 from pyxqueue.backends.redis.listening import Channel
 from pyxqueue.ids import new_id
-from pyxqueue.model.message import Message
+from pyxqueue.model.message import Message, evolve
 from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server
@@ -285,18 +285,21 @@ def test_the_old_master_lives_on_as_a_replica(server: Server, proxy: Proxy, call
         assert call(backend) == [True]
 
 
-def test_a_claim_whose_reply_is_lost_is_not_repeated(server: Server, proxy: Proxy) -> None:
+@pytest.mark.parametrize("priority", [0, 10], ids=["one class", "classes"])
+def test_a_claim_whose_reply_is_lost_is_not_repeated(server: Server, proxy: Proxy, priority: int) -> None:
     """What it handed out comes back when its lease ends; a repeated claim would hand out more, to nobody."""
     with closing(backend_at(server.url)) as producer, closing(backend_at(proxy.url)) as worker:
-        worker.claim("w", 1, 0)
-        producer.enqueue([message(), message()])
-        proxy.lose_reply_of(lambda said: b"XREADGROUP" in said)
+        producer.enqueue([evolve(message(), priority=priority)])
+        assert len(worker.claim("w", 1, 0)) == 1
+        producer.enqueue([evolve(message(), priority=priority) for _ in range(2)])
+        command = b"EVALSHA" if priority else b"XREADGROUP"
+        proxy.lose_reply_of(lambda said: command in said)
 
         with pytest.raises(BrokerUnavailableError):
             worker.claim("w", 1, 0)
 
         assert proxy.lost.is_set()
-        assert (producer.depth().ready, producer.depth().in_flight) == (1, 1)
+        assert (producer.depth().ready, producer.depth().in_flight) == (1, 2)
 
 
 def test_connections_that_a_firewall_has_forgotten(

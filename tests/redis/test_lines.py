@@ -39,15 +39,15 @@ def ids(found: list[Delivery]) -> list[str]:
 
 def interleave(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
     """Run `action` once, right after the next read of a claim."""
-    read = Reader.read
+    execute = Reader.execute
 
-    def read_and_act(reader: Reader, args: Any) -> Any:
-        reply = read(reader, args)
+    def execute_and_act(reader: Reader, *args: Any) -> Any:
+        reply = execute(reader, *args)
         monkeypatch.undo()
         action()
         return reply
 
-    monkeypatch.setattr(Reader, "read", read_and_act)
+    monkeypatch.setattr(Reader, "execute", execute_and_act)
 
 
 @pytest.fixture

@@ -153,13 +153,13 @@ def test_a_wait_in_vain(listens: Side) -> None:
 def test_an_idle_worker_reads_once_for_each_wait(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """From its second claim on: the first has to be seen, too."""
     reads = []
-    read = backend._broker._reader.read
+    execute = backend._broker._reader.execute
 
-    def count(args: Sequence[str | int]) -> Any:
+    def count(*args: str | int) -> Any:
         reads.append("BLOCK" in args)
-        return read(args)
+        return execute(*args)
 
-    monkeypatch.setattr(backend._broker._reader, "read", count)
+    monkeypatch.setattr(backend._broker._reader, "execute", count)
     backend.claim("w", 1, 1)
     assert reads == [False, True]
 

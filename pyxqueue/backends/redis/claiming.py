@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
+
+from redis.exceptions import NoScriptError
 
 from ...errors import BrokerError, BrokerUnavailableError
 from ...model.message import Delivery, Message, evolve
@@ -25,6 +27,7 @@ from .reading import entry_fence
 from .reclaiming import Reclaimer
 from .registration import Registration
 from .session import REPLY_TIMEOUT, Session
+from .steps import Steps
 
 MAX_BLOCK = 2_000
 """Ms that a blocking read may take, well under its socket's timeout."""
@@ -32,6 +35,7 @@ _Line: TypeAlias = Sequence[tuple[bytes, Sequence[bytes]]]
 """Entries of one stream: id, and fields."""
 _Entry: TypeAlias = tuple[str, bytes, Sequence[bytes]]
 """The place of its stream, id, and fields."""
+T = TypeVar("T")
 
 
 class Reader:
@@ -44,10 +48,16 @@ class Reader:
         self._client_id: int | None = None
         self.is_interrupted = False
 
-    def read(self, args: Sequence[str | int]) -> Any:
+    def run(self, steps: Steps[T]) -> T:
+        """Take steps whose commands hand out messages."""
+        return self._session.run(steps, self.execute)
+
+    def execute(self, *args: Any, seconds: float | None = None) -> Any:  # noqa: ARG002 - each waits as long
         client = self._client or self._open()
         try:
             return client.execute_command(*as_text(args))
+        except NoScriptError:
+            raise
         except Exception as error:  # noqa: BLE001 - not all that the driver raises is a RedisError
             ours = self._session.fault(error)
         raise ours  # as in `Session.execute`
@@ -59,7 +69,7 @@ class Reader:
         args: list[str | int] = ["XREADGROUP", "GROUP", group, consumer, "COUNT", count]
         if block_ms > 0:
             args += ["BLOCK", block_ms]
-        found: dict[bytes, _Line] = dict(self.read([*args, "STREAMS", *streams, *[">"] * len(streams)]) or ())
+        found: dict[bytes, _Line] = dict(self.execute(*args, "STREAMS", *streams, *[">"] * len(streams)) or ())
         if block_ms > 0 and found and not any(found.values()):
             # Redis 6.2 or 7.0 was woken by an entry that a script has added and deleted; something else has come back.
             return self.read_streams(group, consumer, streams, count, 0)
@@ -191,7 +201,7 @@ class Lines:
 
     def _of_all_classes(self, consumer: str, limit: int, block_ms: int) -> list[Delivery]:
         registration = self.registration
-        found = registration.session.run(
+        found = self._reader.run(
             registration.current(
                 lambda groups: commands.claim(
                     groups.streams[self._group], consumer, limit, self._turn(), self._reclaimer.clock

@@ -51,14 +51,15 @@ class Session:
         """The client for everything that does not block; its commands may be repeated without harm."""
         return self.link.client(REPLY_TIMEOUT)
 
-    def run(self, steps: Steps[T]) -> T:
-        """Take the steps in this thread."""
+    def run(self, steps: Steps[T], execute: Callable[..., Any] | None = None) -> T:
+        """Take the steps in this thread. `execute`: runs single commands instead of that of this session."""
+        execute = execute or self.execute
         try:
             request = next(steps)
             while True:
                 try:
                     if isinstance(request, Execute):
-                        reply = self.execute(*request.args, seconds=request.seconds)
+                        reply = execute(*request.args, seconds=request.seconds)
                     elif isinstance(request, Sleep):
                         reply = request.sleep()
                     elif isinstance(request, Together):
