@@ -90,6 +90,18 @@ def test_what_is_no_schedule_in_the_timetable(
     assert sorted(raw.zrange(timetable(stream_key), 0, -1)) == [b"a", b"b", b"nothing"]
 
 
+def test_many_members_without_a_schedule(queue: TaskQueue, store: ScheduleStore, raw: Redis, stream_key: str) -> None:
+    """However many they are, they hold up nothing, and nobody looks again at once because of them."""
+    make_due(store, "a")
+    raw.zadd(timetable(stream_key), {f"gone{number}": 0 for number in range(600)})
+    looks = ticker(store)
+
+    left = looks.tick()
+
+    assert queue.schedules["a"].runs == 1
+    assert 0 < min(left, looks.tick()) <= 3_600
+
+
 def test_another_type_at_the_key_of_a_schedule(
     queue: TaskQueue, store: ScheduleStore, raw: Redis, stream_key: str
 ) -> None:

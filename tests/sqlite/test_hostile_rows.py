@@ -18,7 +18,9 @@ from pyxqueue.clock import FakeClock
 from pyxqueue.errors import SerializationError
 from pyxqueue.model.failed import FailedLimits
 from pyxqueue.model.message import Done, Message, Retry, Settlement, TaskInfo, TaskStatus, Unreadable
-from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
+from pyxqueue.model.schedules import Schedule
+from pyxqueue.model.ticks import Timing
+from pyxqueue.protocols import DEFAULT_LEASE_MS, Changed, ScheduleChange, StoreOptions
 from pyxqueue.testing import drain
 
 from .conftest import Open
@@ -330,3 +332,17 @@ def test_of_long_texts_no_more_is_read_than_ours_have(open_store: Open, file: Pa
         assert tracemalloc.get_traced_memory()[1] < LARGE // 4
     finally:
         tracemalloc.stop()
+
+
+def test_schedules_that_cannot_be_read_hold_up_nothing(open_store: Open, file: Path) -> None:
+    """However many of them are due before another one."""
+    backend = open_store()
+    store = backend.schedules()
+    one = Schedule("good", Timing(every_ms=1_000), Message("good", "kit.job", b"[]"), mark="1", next_ms=5)
+    assert store.change(ScheduleChange("good", "", one)) is Changed.DONE
+    numbers = "WITH n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99)"
+    columns = "INSERT INTO schedule SELECT queue, 'bad' || i, mark, 1, x'00' FROM schedule, n WHERE id = 'good'"
+    write(file, f"{numbers} {columns}")
+
+    assert [found.id for found in store.due(10).schedules] == ["good"]
+    assert store.due(0).left == 0

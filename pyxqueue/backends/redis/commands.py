@@ -692,13 +692,13 @@ def quiet(queues: Sequence[tuple[str, GroupKeys]]) -> Command[list[int]]:
     return Command("quiet", keys, [len(part[0]) for part in parts], lambda reply: [int(ms) for ms in reply])
 
 
-def due_schedules(stream_key: str, limit: int) -> Command[tuple[int, int, list[str]]]:
-    """The time, the ms until the next look, and the ids that are due."""
+def due_schedules(stream_key: str, limit: int, skipped: int) -> Command[tuple[int, int, list[str]]]:
+    """The time, the ms until the next look, and the ids that are due, without so many at the front."""
 
     def parse(reply: Any) -> tuple[int, int, list[str]]:
         return int(reply[0]), int(reply[1]), [found.decode() for found in reply[2:]]
 
-    return Command("timetable", [timetable(stream_key)], [limit], parse)
+    return Command("timetable", [timetable(stream_key)], [limit, skipped], parse)
 
 
 def schedules(stream_key: str, ids: Sequence[str]) -> Command[list[Fields]]:

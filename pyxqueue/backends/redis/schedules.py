@@ -31,8 +31,13 @@ class RedisSchedules:
         self.next_look = time.monotonic() + left / 1000 if left >= 0 else inf
 
     def due(self, limit: int) -> DueSchedules:
-        now, left, ids = self._session.run(call(commands.due_schedules(self._stream_key, limit)))
-        return DueSchedules(now, [found for found in self.get(ids) if found is not None], left)
+        skipped = 0  # ids without a schedule, or with one that cannot be read: they hold up nothing
+        while True:
+            now, left, ids = self._session.run(call(commands.due_schedules(self._stream_key, limit, skipped)))
+            found = [one for one in self.get(ids) if one is not None]
+            skipped += len(ids)
+            if found or not ids or left:
+                return DueSchedules(now, found, left)
 
     def get(self, ids: Sequence[str]) -> Sequence[Schedule | None]:
         schedules: list[Schedule | None] = []

@@ -18,7 +18,10 @@ from .rows import is_number, named_fields, pack_fields
 from .schema import UNENDED
 
 FIRST = "SELECT next FROM schedule WHERE queue = ? AND next IS NOT NULL AND next > ? ORDER BY next LIMIT 1"
-DUE = "SELECT id, fields FROM schedule WHERE queue = ? AND next IS NOT NULL AND next <= ? ORDER BY next, id LIMIT ?"
+DUE = (
+    "SELECT id, fields FROM schedule WHERE queue = ? AND next IS NOT NULL AND next <= ? ORDER BY next, id "
+    "LIMIT ? OFFSET ?"
+)
 _ONE = "SELECT fields FROM schedule WHERE queue = ? AND id = ?"
 _KEEP = "INSERT OR REPLACE INTO schedule VALUES (?, ?, ?, ?, ?)"
 _RUNS = f"SELECT 1 FROM task WHERE grp = ? AND id = ? AND place IN ({', '.join(map(str, UNENDED))})"  # noqa: S608
@@ -44,11 +47,16 @@ class SQLiteSchedules:
 
     def due(self, limit: int) -> DueSchedules:
         with self._queue.read() as groups:
-            now = groups.now
-            rows = groups.db.execute(DUE, (self._name, now, limit + 1))
+            now, skipped = groups.now, 0
+            while True:
+                rows = groups.db.execute(DUE, (self._name, now, limit + 1, skipped))
+                read = (_read(name, fields) for name, fields in rows[:limit])
+                found = [one for one in read if one is not None]
+                if found or not limit or len(rows) <= limit:
+                    break
+                skipped += limit  # those that cannot be read hold up nothing
             left = 0 if len(rows) > limit else self._left(groups.db, now, now)
-        found = [_read(name, fields) for name, fields in rows[:limit]]
-        return DueSchedules(now, [one for one in found if one is not None], left)
+        return DueSchedules(now, found, left)
 
     def get(self, ids: Sequence[str]) -> Sequence[Schedule | None]:
         with self._queue.read() as groups:
