@@ -9,6 +9,7 @@ import pytest
 from pyxqueue.backends.redis import RedisBackend, commands
 from pyxqueue.backends.redis.scripts import SCRIPTS
 from pyxqueue.backends.redis.steps import call
+from pyxqueue.errors import BrokerError
 from pyxqueue.model.flows import many
 from pyxqueue.model.message import (
     FLOW_VERSION,
@@ -351,3 +352,22 @@ def test_what_others_write_of_a_suspended_task_stops_no_look(
     client.hset(key(stream_key, "dependents"), "+p", b"1 \xff 0 0")
     look(backend, client, stream_key)
     assert shown(backend, "p").waits_for == 1
+
+
+def test_something_else_among_what_is_delayed(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """A settlement is refused before it has changed anything: the same one starts the successor later."""
+    delayed = key(stream_key, "delayed")
+    backend.enqueue(flow(2))
+    first, second = backend.claim("w", 2, 0)
+    backend.settle([done(first.receipt, "a0")])
+    client.delete(delayed)
+    client.set(delayed, "x")
+    before = {one: client.dump(one) for one in client.scan_iter() if stream_key.encode() in one}
+
+    with pytest.raises(BrokerError, match="delayed is a string"):
+        backend.settle([done(second.receipt, "a1")])
+
+    assert {one: client.dump(one) for one in client.scan_iter() if stream_key.encode() in one} == before
+    client.delete(delayed)
+    assert list(backend.settle([done(second.receipt, "a1")])) == [True]
+    assert [one.message.id for one in backend.claim("w", 9, 0)] == ["last"]

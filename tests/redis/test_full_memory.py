@@ -94,6 +94,8 @@ OPERATIONS: dict[str, tuple[Operation, object]] = {
     "cancel a held one": (lambda f, b: _after(b, b.cancel(["running"])).extend([Extension(f.receipt("running"))])[0],
                           LeaseStatus.CANCEL),
     "delete": (lambda _, b: b.delete(["ready1", "delayed", "done", "buried"]), [True] * 4),
+    "delete what has a token": (lambda f, b: _deleted(f, b, "gated"), [True]),
+    "delete what others wait for": (lambda f, b: _deleted(f, b, "first"), [True]),
     "delete a foreign entry": (lambda f, b: b.delete([f.foreign[0]]), [True]),
     "requeue": (lambda _, b: b.requeue(["buried"]), [True]),
     "forget": (lambda _, b: _forgot(b, "buried").wait(["buried"], 0), [None]),
@@ -133,6 +135,15 @@ def _expired(full: Full, backend: RedisBackend) -> RedisBackend:
         backend.enqueue([Message("late", "job", lifetime_ms=1)])
     until(lambda: backend.maintain(9) and _status(backend.show(["late"])[0]) is not TaskStatus.PENDING, "it has ended")
     return backend
+
+
+def _deleted(full: Full, backend: RedisBackend, task_id: str) -> Sequence[bool]:
+    with _room(full):
+        backend.limits().set("api", 5)
+        last = Message("last", "job", v=FLOW_VERSION, flow="f", after=("first",))
+        first = Message("first", "job", v=FLOW_VERSION, flow="f", successors=("f:last",))
+        backend.enqueue([Message("gated", "job", v=FLOW_VERSION, gates=("api/k",)), last, first])
+    return backend.delete([task_id])
 
 
 def _stepped(full: Full, backend: RedisBackend) -> LeaseStatus:

@@ -1,5 +1,5 @@
 -- Put in front of every script. Lua allows 200 local variables, and a function is one: those about one thing are in a
--- table (`rates`, `fair`, `dependents`).
+-- table (`rates`, `fair`, `dependents`, `parents`).
 local call, try_call = redis.call, redis.pcall
 -- The keys of one group always come in this order, then, if a priority class other than 0 is in use, the live
 -- streams of these classes, then the task keys the script needs.
@@ -493,6 +493,11 @@ local function check_again(keys, delay, place)
   if delay > 0 then check_delayed(keys) else check(keys, PLACES[COMES_BACK[place]]) end
 end
 
+-- Check that it can be noted what the move of a message does to others: that gates have room, or that tasks may start.
+local function check_others(keys, fields)
+  if field(fields, 'gates') or field(fields, 'flow') then check(keys, DELAYED) end
+end
+
 -- The live streams of a group that are there.
 local function live_streams(keys)
   local found = {{'n', keys[NEW]}, {'a', keys[AGAIN]}}
@@ -558,6 +563,7 @@ local function note_expiry(keys, id, fields)
   local noted, now = expiry_of(keys, id), now_ms()
   if noted == math.huge then expires = math.min(expires, now) end
   if noted and noted ~= math.huge then return end
+  check(keys, DELAYED)
   call('ZADD', keys[EXPIRIES], int(expires), id)
   if call('ZRANK', keys[EXPIRIES], id) == 0 then
     call('ZADD', keys[DELAYED], int(expires), EXPIRY)
@@ -908,19 +914,21 @@ end
 -- message has the field `_event`, with the name of the event, as one that is suspended and delayed has. DEPENDENTS has,
 -- for a `+` and its id, for how many children it waits, and their flow, or `*` for an event; then the first and the
 -- last number of these, if their ids are the flow, a dot and a number: so they can be looked at.
-local function parent_at(keys, id)
+local parents = {}
+
+function parents.at(keys, id)
   local need, flow, numbers = string.match(fields_of(keys[DEPENDENTS], '+' .. id)[1] or '', '^(%d+) ([^ ]+)(.*)$')
   need = ms(need)
   return need and {need = need, flow = flow, numbers = numbers}
 end
 
--- parent: as `parent_at` has it
-local function set_parent(keys, id, parent)
+-- parent: as `parents.at` has it
+function parents.set(keys, id, parent)
   call('HSET', keys[DEPENDENTS], '+' .. id, int(math.max(0, parent.need)) .. ' ' .. parent.flow .. parent.numbers)
 end
 
 -- Forget what is noted of a suspended task. Its message may be gone.
-local function drop_suspension(keys, id)
+function parents.drop(keys, id)
   if not fields_of(keys[DEPENDENTS], '+' .. id)[1] then return end
   call('HDEL', keys[DEPENDENTS], '+' .. id)
   call('ZREM', keys[DELAYED], id)
@@ -928,11 +936,11 @@ local function drop_suspension(keys, id)
 end
 
 -- A suspended task does not wait any more. Returns whether it was one. fields: of its message
-local function end_suspension(keys, id, fields)
+function parents.end_wait(keys, id, fields)
   if not field(fields, '_event') then return false end
   remove_field(fields, '_event')
   call('ZREM', keys[DELAYED], id)
-  drop_suspension(keys, id)
+  parents.drop(keys, id)
   return true
 end
 
@@ -989,10 +997,10 @@ local function fire(keys, id, fields, from, to, success)
     local changes = fires ~= has_fired(edge, from)
     local one = changes and dependents.at(keys, edge.id)
     local may_be_child = changes and edge.policy == 'c' and not (one and one.flow == flow_of(fields))
-    local parent = may_be_child and parent_at(keys, edge.id)
+    local parent = may_be_child and parents.at(keys, edge.id)
     if parent and parent.flow == flow_of(fields) then
       parent.need = parent.need - (fires and 1 or -1)
-      set_parent(keys, edge.id, parent)
+      parents.set(keys, edge.id, parent)
       if parent.need <= 0 then start_soon(keys, edge.id) end
     elseif one and one.flow == flow_of(fields) then
       local may, dooms, change = dependents.may_start(one), not success and edge.policy ~= 'c', fires and 1 or -1
@@ -1109,7 +1117,7 @@ end
 function fair.must_join(keys, fields, place)
   if not fair.share(fields) then return false end
   check_gates(keys)
-  check(keys, PARKED)
+  check_delayed(keys)
   local class = COMES_BACK[place]
   local is_empty, count = #heads_of(keys, FAIR .. class, 1) == 0, fair.unclaimed(keys, class)
   if not is_empty and count <= 0 then
@@ -1204,7 +1212,7 @@ local function ask_gates(keys, fields)
   local gates = gates_of(fields)
   if #gates == 0 or field(fields, '_tokens') then return nil end
   check_gates(keys)
-  check(keys, PARKED)
+  check_delayed(keys)
   local closed = closed_gate(keys, gates, field(fields, '_order'))
   if closed then return closed end
   set_field(fields, '_tokens', '1')
@@ -1277,6 +1285,7 @@ end
 -- Put a message whose id is not known. more: whether there will be notes about it.
 local function put_new(keys, key, id, fields, delay, now, more)
   if delay > 0 then check_delayed(keys) end
+  check_others(keys, fields)
   local place = 'n'
   if #keys > OWN then
     place = select(2, places_of(fields))
@@ -1324,6 +1333,7 @@ end
 -- keeps_order: whether it keeps its place in the order of arrival. was_drawn, held_at: as in `put`
 local function put_again(keys, key, task, id, fields, delay, now, raw, place, keeps_order, was_drawn, held_at)
   keep_id(fields, id)
+  check_others(keys, fields)
   local had = not raw and strip_gates(fields)
   if had then leave_gates(keys, id, fields, had) end
   if had and had.order and keeps_order then set_field(fields, '_order', had.order) end
@@ -1367,9 +1377,10 @@ end
 -- Returns the new entry, or ''.
 local function end_task(keys, key, task, id, fields, place, mark, record, ttl, history, now, apart)
   local entry, time, channels, progress, lock = '', int(now), nil, nil, nil
+  check_others(keys, fields or {})
   local had, is_there = fields and strip_gates(fields), fields and #fields > 0
   local is_of_flow = is_there and flow_of(fields)
-  if is_there then end_suspension(keys, id, fields) else drop_suspension(keys, id) end
+  if is_there then parents.end_wait(keys, id, fields) else parents.drop(keys, id) end
   if fields and (place == 'f' or not history or history > 0) then
     keep_id(fields, id)
     fields[#fields + 1], fields[#fields + 2] = mark[1], mark[2]

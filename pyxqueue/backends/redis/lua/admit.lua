@@ -6,7 +6,7 @@
 -- Returns the tasks whose turn it is next; without items, also the first ones of fair lines that have stalled. Each is
 -- checked again: it may have been admitted or cancelled meanwhile, and another program may have written the line.
 local keys, now = slice(KEYS, 1, FIRST_TASK - 1), now_ms()
-check(keys, PARKED)
+check_delayed(keys)
 check(keys, AGAIN)
 check_gates(keys)
 

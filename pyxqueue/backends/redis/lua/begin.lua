@@ -28,7 +28,7 @@ end
 -- cancelled ends.
 local function turn_away(key, task, place, consumer, id, fields, gates, held_at)
   check_again(keys, 0, place)
-  check(keys, PARKED)
+  check_delayed(keys)
   for _, gate in ipairs(field(fields, '_tokens') and gates or {}) do
     local rate = is_rate(gate) and rates.at(keys, gate)
     if rate and rate.interval then

@@ -15,16 +15,18 @@ for item = 1, count do
   local stream = is_meant and keys[PLACES[task.place]]
   local free = stream and not (COMES_BACK[task.place] and holder(stream, group, task.entry))
   if free then
+    allow_writes(keys[NEW], group)
     local noted = task.place == 'f' or task.more and not task.ended
     local channels, lock, index = unpack(noted and notes_of(keys, id, 'waiters', 'lock', 'steps') or {})
     local fields = (has_limits and not task.ended or has_dependents) and read(stream, task.entry)
+    check_others(keys, fields or {})
     give_back(keys, id, lock)
     if fields and not task.ended then leave_gates(keys, id, fields) end
     if has_dependents and (not fields or flow_of(fields)) then -- its message may have been removed by hand
       dependents.drop(keys, id)
       fire(keys, id, fields or {}, task.ended and task.place, 'h', false)
     end
-    if has_dependents then drop_suspension(keys, id) end
+    if has_dependents then parents.drop(keys, id) end
     drop_steps(keys, id, index)
     call('ZREM', keys[DELAYED], id)
     if has_expiries then try_call('ZREM', keys[EXPIRIES], id) end

@@ -12,7 +12,6 @@ local function expire(key, id)
   if not expires or expires > now then return 0 end
   local task = task_at(key)
   if is_elsewhere(keys, task) then return nil end
-  allow_writes(keys[NEW], group)
   local stream = keys[PLACES[task.place]]
   local waits = stream and not task.ended and entry_id(task.entry)
   if waits and COMES_BACK[task.place] and holder(stream, group, task.entry) then
@@ -30,6 +29,7 @@ local function expire(key, id)
   return {field(fields, 'name') or ''}
 end
 
+allow_writes(keys[NEW], group)
 for item = 3, #ARGV do
   local result = expire(KEYS[FIRST_TASK - 3 + item], ARGV[item])
   if not result then break end

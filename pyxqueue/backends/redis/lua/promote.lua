@@ -7,20 +7,22 @@ check(keys, PARKED)
 check(keys, AGAIN)
 -- A task that waits for others has its turn: all have ended, one dooms it, or not all of them were stored in time.
 local function start(key, id, task, fields, place)
-  local parent = field(fields, '_event') and parent_at(keys, id)
+  local parent = field(fields, '_event') and parents.at(keys, id)
   if parent and parent.need > 0 then
     call('ZREM', keys[DELAYED], id)
     return 0
   end
-  if end_suspension(keys, id, fields) then
+  if parents.end_wait(keys, id, fields) then
     put(keys, key, id, fields, 0, now, false, place, task.more)
     call('XDEL', keys[PARKED], task.entry)
     return 1
   end
   local known = dependents.at(keys, id)
   local one = known or {need = 0, absent = 0, due = 0, cause = ''}
-  call('ZREM', keys[DELAYED], id)
-  if not dependents.may_start(one) and one.absent <= 0 then return 0 end
+  if not dependents.may_start(one) and one.absent <= 0 then
+    call('ZREM', keys[DELAYED], id)
+    return 0
+  end
   if not dependents.may_start(one) then
     local number = number_after(fields)
     one.cause = int(number - one.absent) .. ' of ' .. int(number) .. ' predecessors'
@@ -28,8 +30,9 @@ local function start(key, id, task, fields, place)
   local delay = one.cause == '' and one.due - now or 0
   remove_field(fields, 'due')
   if one.cause ~= '' then set_field(fields, 'doomed', one.cause) end
-  if known then dependents.note_start(keys, id, one) end
   put(keys, key, id, fields, delay, now, false, place, task.more)
+  if delay <= 0 then call('ZREM', keys[DELAYED], id) end
+  if known then dependents.note_start(keys, id, one) end
   call('XDEL', keys[PARKED], task.entry)
   return 1
 end

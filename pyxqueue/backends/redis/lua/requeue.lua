@@ -25,6 +25,7 @@ for item = 1, items do
     results[item] = 0
   elseif fields and #fields > (fields[1] == '_id' and 2 or 0) + added then -- an id alone is not a message
     check(keys, PLACES[place])
+    check_others(keys, fields)
     local has_notes = locks or notes_of(keys, id, 'steps')[1]
     local waits = one and one.has_started and one.need > 0
     if waits then check_delayed(keys) end

@@ -26,7 +26,7 @@ if wakes then
 end
 keep_step(keys, key, task, id, 'e' .. name, value)
 if wakes then
-  end_suspension(keys, id, fields)
+  parents.end_wait(keys, id, fields)
   remove_field(fields, 'due')
   put(keys, key, id, fields, 0, now_ms(), false, place, task.more)
   call('XDEL', keys[PARKED], task.entry)

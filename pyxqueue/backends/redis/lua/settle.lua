@@ -98,7 +98,7 @@ local function suspend(one, task, fields)
   else
     local parent = {need = math.max(1, one.children), flow = one.children > 0 and flow or '*', numbers = ''}
     if one.first then parent.numbers = ' ' .. int(one.first) .. ' ' .. int(one.last) end
-    set_parent(keys, one.id, parent)
+    parents.set(keys, one.id, parent)
     call('ZADD', keys[DELAYED], 'NX', int(now + LOOK_MS), LOOK)
   end
   set_place(one.key, due > 0 and 'd' or 'w', task.more, entry)

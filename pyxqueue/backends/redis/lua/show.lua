@@ -32,7 +32,7 @@ for item = 1, ids do
     local progress, started
     if task.more and not task.ended then progress, started = unpack(notes_of(keys, id, 'progress', 'started')) end
     local dependent = task.place == 'w' and dependents.at(keys, id)
-    if task.place == 'w' and fields and field(fields, '_event') then dependent = parent_at(keys, id) or {need = 0} end
+    if task.place == 'w' and fields and field(fields, '_event') then dependent = parents.at(keys, id) or {need = 0} end
     if dependent then progress = int(dependent.need) end
     local since = ''
     if owner and started_with(started, entry) then

@@ -5,7 +5,7 @@
 -- has not ended, then an id: of one that is in no place any more, so that its edges have never fired; '' if there is
 -- none.
 local keys, group, waiting, lost = slice(KEYS, 1, FIRST_TASK - 1), ARGV[1], ARGV[2], ''
-local parent, one = parent_at(keys, waiting), dependents.at(keys, waiting)
+local parent, one = parents.at(keys, waiting), dependents.at(keys, waiting)
 if parent and parent.need <= 0 then return {'', 0, ''} end
 local waits = parent or one and not one.has_started and one.absent <= 0 and not dependents.may_start(one)
 if not waits then return {'', 0, ''} end
