@@ -13,6 +13,7 @@ from pyxqueue.model.rates import Pace
 from pyxqueue.testing.contract.steps import tokens
 from tests.support.redis_counts import calls
 from tests.support.redis_harness import RedisHarness
+from tests.support.until import until
 
 RUN, LATER = StartStatus.RUN, StartStatus.LATER
 HOUR = 3_600_000
@@ -143,3 +144,21 @@ def test_turning_away_costs_the_same_however_many_wait(backend: RedisBackend, cl
             {name: after[name] - before.get(name, 0) for name in after if name not in {"info", "eval", "script"}}
         )
     assert sum(spent[0].values()) - sum(spent[1].values()) in {0, 1}  # the first one sends the script
+
+
+@pytest.mark.parametrize("name", ["gates", "turns"])
+def test_something_else_at_a_key_delays_nothing_else(
+    backend: RedisBackend, client: Any, stream_key: str, name: str
+) -> None:
+    """What is due is ready at the next look, although a rate has its turn only in an hour."""
+    backend.limits().set_rate("api", PACE)
+    backend.enqueue(rated("a", "b"))
+    backend.enqueue([Message("due", "job", delay_ms=1)])
+    client.delete(key(stream_key, name))
+    client.set(key(stream_key, name), "x")
+
+    def is_ready() -> bool:
+        backend.maintain(256)
+        return "due" in [one.message.id for one in backend.claim("w", 9, 0)]
+
+    until(is_ready, "it is ready")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pyxqueue import AsyncResult, Concurrency, Task, TaskQueue, chain, current_task
-from pyxqueue.backends.redis import RedisBackend, unnoted
+from pyxqueue.backends.redis import RedisBackend, commands, unnoted
+from pyxqueue.backends.redis.scripts import SCRIPTS
 from pyxqueue.model.message import (
     FLOW_VERSION,
     Defer,
@@ -17,6 +18,7 @@ from pyxqueue.model.message import (
     Done,
     Message,
     Record,
+    Retry,
     Settlement,
     TaskStatus,
     evolve,
@@ -247,3 +249,98 @@ def ended(queue: TaskQueue, handles: list[AsyncResult[Any]]) -> bool:
 
 def same(value: int) -> int:
     return value
+
+
+def flow(*successors: Message) -> list[Message]:
+    """A task `a`, and those that wait for it."""
+    edges = tuple(f"f:{one.id}" for one in successors)
+    first = Message("a", "job", flow="the-flow", successors=edges, v=FLOW_VERSION)
+    return [*(evolve(one, flow="the-flow", after=("a",), v=FLOW_VERSION) for one in successors), first]
+
+
+def retried(backend: RedisBackend) -> None:
+    """The second task of a flow has failed, and is due again later."""
+    backend.enqueue(flow(Message("last", "job")))
+    backend.settle([done(*backend.claim("w", 1, 0))])
+    (held,) = backend.claim("w", 1, 0)
+    backend.settle([Settlement(held.receipt, Retry(20))])
+
+
+def sleeping(backend: RedisBackend) -> None:
+    """What it waited for has ended, and now it waits for its time."""
+    backend.enqueue(flow(Message("last", "job", delay_ms=100)))
+    backend.settle([done(*backend.claim("w", 1, 0))])
+
+
+def at_a_limit(backend: RedisBackend) -> None:
+    """It waits for a limit, as the second task of a flow."""
+    backend.limits().set("api", 1)
+    backend.enqueue([*gated("x"), *flow(evolve(gated("last")[0], flow="the-flow"))])
+    backend.settle([done(one) for one in backend.claim("w", 9, 0) if one.message.id == "a"])
+    assert tokens(backend.limits()) == {GATE: (1, 1)}
+
+
+def about_to_start(backend: RedisBackend) -> None:
+    """What it waited for has ended, and the process that settled it has died before it promoted the successor."""
+    backend.enqueue(flow(Message("last", "job")))
+    (held,) = backend.claim("w", 1, 0)
+    keys, script = backend._registration.keys, SCRIPTS["settle"].text
+    command = commands.settle(keys, 10, [done(held)])
+    execute = backend._session.execute
+    assert execute("EVAL", script, len(command.keys), *command.keys, *command.args) == [1, b"\1last"]
+
+
+OF_FLOWS: dict[Callable[[RedisBackend], None], str] = {
+    retried: "delayed", sleeping: "delayed", at_a_limit: "lines", about_to_start: "delayed",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wait", OF_FLOWS, ids=lambda wait: wait.__name__)
+def test_a_task_of_a_flow_that_waits_for_something_else(
+    backend: RedisBackend, client: Any, stream_key: str, wait: Callable[[RedisBackend], None]
+) -> None:
+    """That it is known to be of a flow does not mean that it is noted where it waits now."""
+    wait(backend)
+    client.delete(f"{{{stream_key}}}:cg:{OF_FLOWS[wait]}")
+
+    backend.settle([done(one) for one in backend.claim("w", 9, 0)])
+    claimed: list[str] = []
+
+    def is_ready() -> bool:
+        backend.maintain(100)
+        claimed.extend(one.message.id for one in backend.claim("w", 9, 0))
+        return "last" in claimed
+
+    until(is_ready, "it runs")
+
+
+def test_a_flow_that_was_not_stored_to_its_end_is_given_up(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """In an hour, as if the time had not been lost."""
+    delayed = f"{{{stream_key}}}:cg:delayed"
+    backend.enqueue(flow(Message("last", "job"))[:1])
+    before = client.zscore(delayed, "last")
+    client.delete(delayed)
+
+    backend.maintain(100)
+
+    assert client.zrange(delayed, 0, -1) == [b":dependents", b"last"]
+    assert before <= client.zscore(delayed, "last") <= before + 60_000
+
+
+def test_dependents_and_expiries_are_looked_at_again(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """When to look at them was deleted: a lost predecessor is found, and what is too late ends."""
+    backend.enqueue(flow(Message("last", "job")))
+    backend.limits().set("api", 0)
+    backend.enqueue([evolve(gated("late")[0], lifetime_ms=20)])
+    client.delete(f"{{{stream_key}}}:cg:delayed")
+    ((entry, _),) = client.xrange(stream_key)
+    client.xdel(stream_key, entry)
+
+    def are_ended() -> bool:
+        backend.maintain(100)
+        return [one.status.name for one in backend.show(["a", "late"]) if one] == ["FAILURE", "CANCELLED"]
+
+    until(are_ended, "both have ended")
+    (held,) = backend.claim("w", 9, 0)
+    assert isinstance(held.message, Message)
+    assert (held.message.id, held.message.doomed) == ("last", "a")

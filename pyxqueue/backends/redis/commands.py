@@ -648,7 +648,7 @@ def unnoted(keys: GroupKeys, start: str, count: int) -> Command[Unnoted]:
         ids = (text.decode() for text in texts)
         return Unnoted(following.decode(), bool(has_lines), list(zip(ids, ids, strict=True)))
 
-    return Command("unnoted", keys.own, [start, count], parse)
+    return Command("unnoted", keys.own, [keys.group, start, count], parse)
 
 
 def note_again(keys: GroupKeys, found: Sequence[tuple[str, str]]) -> Command[list[str]]:

@@ -15,7 +15,12 @@ local function delay(id, due)
 end
 
 local function wait_for_others(id, fields)
-  if dependents.at(keys, id) then return end
+  local known = dependents.at(keys, id)
+  if known and not dependents.may_start(known) and known.absent > 0 then
+    return delay(id, now + UNFINISHED_MS)
+  elseif known then
+    return delay(id, now)
+  end
   local one = {need = number_after(fields), absent = 0, bad = 0, due = ms(field(fields, 'due')) or 0, cause = ''}
   one.flow = flow_of(fields)
   dependents.set(keys, id, one)
