@@ -264,3 +264,19 @@ def test_a_failed_task_whose_message_was_trimmed(site: Site) -> None:
     assert site.backend.requeue(["a"]) == [False]
     assert site.backend.delete(["a"]) == [True]
     site.enqueue("a")
+
+
+def test_steps_go_with_the_message_of_a_failed_task(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """A later task of the same id has none of them."""
+    backend.enqueue([Message("a", "job")])
+    (held,) = backend.claim("w", 1, 0)
+    backend.save_steps(held.receipt, {"step:charge": b"json \n1"})
+    backend.settle([Settlement(held.receipt, Fail("broken"))])
+    assert client.xtrim(f"{{{stream_key}}}:cg:failed", maxlen=0, approximate=False) == 1
+
+    assert backend.show(["a"])[0] is not None
+    assert list(backend.delete(["a"])) == [True]
+    backend.enqueue([Message("a", "job")])
+
+    assert backend.load_steps("a").steps == {}
+    assert client.exists(f"{{{stream_key}}}:cg:notes") == 0

@@ -1465,15 +1465,6 @@ local function end_gone(keys, meta, group, key, task, id, now)
   try_call('HINCRBY', meta, 'gone:' .. group, 1)
 end
 
--- Make the task key of an entry that was written by hand: it has none until a caller asks for the task. Returns the
--- task.
-local function note_foreign(keys, group, key, id)
-  if not entry_id(id) or not read(keys[NEW], id) then return {} end
-  allow_writes(keys[NEW], group)
-  set_place(key, 'n', false, id)
-  return task_at(key)
-end
-
 -- Whether an entry has the message of another task than the caller's, by its id as `message_from_fields` reads it. A
 -- server that was restored from a backup, or a replica that lacks the last writes, uses ids of entries again that were
 -- those of tasks which it has lost.
@@ -1483,6 +1474,20 @@ local function is_of_other(fields, id, entry)
     if own and #own <= 64 and string.find(own, '^[%w_.-]+$') then return own ~= id end
   end
   return fields and entry ~= id
+end
+
+-- Whether an id is that of an entry that was written by hand: of a message without an id of its own.
+local function is_foreign(keys, id)
+  local fields = entry_id(id) and read(keys[NEW], id)
+  return fields and not is_of_other(fields, id, id)
+end
+
+-- Make the task key of such an entry: it has none until a caller asks for the task. Returns the task.
+local function note_foreign(keys, group, key, id)
+  if not is_foreign(keys, id) then return {} end
+  allow_writes(keys[NEW], group)
+  set_place(key, 'n', false, id)
+  return task_at(key)
 end
 
 -- Whether another program has written a copy of a message into a live stream: its task has another entry, or has ended.

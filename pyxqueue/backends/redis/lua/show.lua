@@ -11,7 +11,7 @@ for item = 1, ids do
   local id, key = ARGV[2 + item], KEYS[FIRST_TASK + item]
   local task = task_at(key)
   if is_elsewhere(keys, task) then return results end
-  local foreign = not task.place and entry_id(id) and read(keys[NEW], id)
+  local foreign = not task.place and is_foreign(keys, id)
   if foreign then task = parse('n' .. id) end
   if not task.place then
     results[item] = 0
@@ -25,6 +25,7 @@ for item = 1, ids do
       task = task_at(key)
     elseif not fields and task.place == 'f' and task.ended then -- it cannot be run again, so its id need not be kept
       allow_writes(keys[NEW], group)
+      drop_steps(keys, id, notes_of(keys, id, 'steps')[1])
       local kept = int(math.max(DEDUPE_MS, ms(task.ttl) or 0))
       call('SET', key, 'h' .. string.sub(task.text, 2), 'PX', kept)
     end
