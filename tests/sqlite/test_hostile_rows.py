@@ -17,7 +17,7 @@ from pyxqueue.backends.sqlite.schema import INLINE
 from pyxqueue.clock import FakeClock
 from pyxqueue.errors import SerializationError
 from pyxqueue.model.failed import FailedLimits
-from pyxqueue.model.message import Done, Message, Retry, Settlement, TaskInfo, TaskStatus, Unreadable
+from pyxqueue.model.message import FLOW_VERSION, Done, Message, Retry, Settlement, TaskInfo, TaskStatus, Unreadable
 from pyxqueue.model.schedules import Schedule
 from pyxqueue.model.ticks import Timing
 from pyxqueue.protocols import DEFAULT_LEASE_MS, Changed, ScheduleChange, StoreOptions
@@ -346,3 +346,39 @@ def test_schedules_that_cannot_be_read_hold_up_nothing(open_store: Open, file: P
 
     assert [found.id for found in store.due(10).schedules] == ["good"]
     assert store.due(0).left == 0
+
+
+@pytest.mark.parametrize("name", ["CAST(x'ff41' AS TEXT)", "x'ff00'", "7"])
+def test_a_bad_name_among_limits_stops_nobody(open_store: Open, file: Path, name: str) -> None:
+    """A number that was raised, and a rate that has room, of something that is no name."""
+    backend = open_store()
+    backend.limits().set("api", 1)
+    gated = [Message(one, "job", gates=("api/", "b/"), v=FLOW_VERSION) for one in ("first", "second")]
+    backend.enqueue(gated)
+    write(file, f"INSERT INTO gate_limit SELECT key, {name}, 3, NULL, 1 FROM consumer_group")
+    write(file, f"INSERT INTO rate SELECT key, {name}, 0, 0, 0, 1 FROM consumer_group WHERE typeof({name}) <> 'text'")
+
+    assert backend.maintain(10) == -1
+    (held,) = backend.claim("w", 9, 0)
+    assert backend.settle([Settlement(held.receipt, Done())]) == [True]
+    assert [one.message.id for one in backend.claim("w", 9, 0)] == ["second"]
+
+
+@pytest.mark.parametrize("value", ["'abc'", "x'00'", "1.5", "-1"])
+def test_a_bad_place_in_a_line_stops_nobody(open_store: Open, file: Path, value: str) -> None:
+    """Those that wait for the same limit are admitted, whatever the row says about their order."""
+    backend = open_store()
+    backend.limits().set("a", 1)
+    backend.limits().set("b", 1)
+    gates = {"one": ("a/", "b/"), "two": ("b/",), "three": ("a/", "b/")}
+    backend.enqueue([Message(one, "job", gates=gate, v=FLOW_VERSION) for one, gate in gates.items()])
+    write(file, f"UPDATE gated SET arrival = {value} WHERE seq = (SELECT seq FROM task WHERE id = 'two')")
+
+    claimed = list[str]()
+    for _ in range(9):
+        backend.maintain(10)
+        for held in backend.claim("w", 9, 0):
+            claimed.append(held.message.id)
+            assert backend.settle([Settlement(held.receipt, Done())]) == [True]
+
+    assert sorted(claimed) == sorted(gates)

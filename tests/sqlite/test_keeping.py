@@ -163,7 +163,7 @@ def test_new_tasks_are_looked_for_behind_the_last_ones(harness: SQLiteHarness) -
     backend.enqueue([Message("later", "kit.job", delay_ms=HOUR)])
     assert list(backend.claim("one", 9, 0)) == []
     ((largest,),) = ask(backend, "SELECT max(seq) FROM task")
-    assert backend._broker._seen > largest
+    assert backend._broker._seen.next > largest
     backend.enqueue([Message("t6", "kit.job")])
     assert [one.message.id for one in harness.open().claim("two", 9, 0)] == ["t6"]
     assert [one.message.id for one in mail.claim("one", 9, 0)] == [*(f"t{number}" for number in range(7))]

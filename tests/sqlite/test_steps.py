@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from pyxqueue.backends.sqlite.driver import Connection, Driver, Rows, Value, sta
 from pyxqueue.batching import MAX_BYTES, MAX_ITEMS
 from pyxqueue.clock import FakeClock
 from pyxqueue.model.message import (
+    FLOW_VERSION,
     Delivery,
     Done,
     Extension,
@@ -23,6 +26,7 @@ from pyxqueue.model.message import (
     TaskStatus,
     evolve,
 )
+from pyxqueue.model.rates import Pace
 from pyxqueue.protocols import StoreOptions
 
 from .conftest import Open, ask
@@ -133,6 +137,35 @@ def maintain(backend: SQLiteBackend) -> object:
     return backend.maintain(MANY) == -1 and backend.depth().ready == MANY
 
 
+def settle_beside_a_raised_limit(backend: SQLiteBackend) -> object:
+    """Who settles when a limit has just been raised leaves the most of the line to the supervisors."""
+    limits = backend.limits()
+    limits.set("api", 1)
+    backend.enqueue([Message(task_id, "kit.job", gates=("api/",), v=FLOW_VERSION) for task_id in IDS])
+    (first,) = backend.claim("one", 1, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "admit", lambda: None)  # its process is about to
+        limits.set("api", MANY)
+    assert backend.settle([Settlement(first.receipt, Done(), None)]) == [True]
+    assert backend.depth().ready == MAX_ITEMS
+    assert backend.maintain(MAX_ITEMS) == 0
+    assert backend.depth().ready == 2 * MAX_ITEMS
+    looks = sum(1 for _ in iter(partial(backend.maintain, MAX_ITEMS), -1))
+    return looks <= MANY // MAX_ITEMS and backend.depth().ready == MANY - 1
+
+
+def delete_beside_a_raised_limit(backend: SQLiteBackend) -> object:
+    """So does who deletes one that has a token."""
+    limits = backend.limits()
+    limits.set("api", 1)
+    backend.enqueue([Message(task_id, "kit.job", gates=("api/",), v=FLOW_VERSION) for task_id in IDS])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "admit", lambda: None)
+        limits.set("api", MANY)
+    assert backend.delete(IDS[:1]) == [True]
+    return backend.depth().ready == MAX_ITEMS
+
+
 def adopt(backend: SQLiteBackend) -> object:
     shown = [TaskInfo(task_id, TaskStatus.PENDING, Message(task_id, "kit.job")) for task_id in IDS]
     return all(backend.adopt(shown))
@@ -188,6 +221,8 @@ BULKS: dict[str, Callable[[SQLiteBackend], object]] = {
     "claim what is due": claim_what_is_due,
     "claim what is overdue": claim_what_is_overdue,
     "maintain": maintain,
+    "settle beside a raised limit": settle_beside_a_raised_limit,
+    "delete beside a raised limit": delete_beside_a_raised_limit,
     "put": put,
     "forget what was put": forget_put,
     "adopt": adopt,
@@ -207,6 +242,21 @@ def test_no_step_has_many_tasks(
     """Whatever is done to 2,048 tasks at once is done in steps of 256, and all of it is done."""
     assert bulk(backend)
     assert largest["rows"] <= ROWS
+
+
+def test_a_maintenance_opens_some_of_many_rates(backend: SQLiteBackend) -> None:
+    """Of those that have room again at the same time; the next one comes at once."""
+    limits: Any = backend.limits()
+    limits.set_rate("api", Pace(1, 1_000, 1))
+    half = MANY // 2
+    for ids in (IDS[:half], IDS[half:]):
+        backend.enqueue(
+            [Message(one, "kit.job", gates=(f"rate:api/{n}",), v=FLOW_VERSION) for n, one in enumerate(ids)]
+        )
+    later(backend, 1_001)
+
+    assert backend.maintain(MAX_ITEMS) == 0
+    assert backend.depth().ready == half + MAX_ITEMS
 
 
 def test_no_step_has_many_bytes(backend: SQLiteBackend, largest: dict[str, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from ...batching import MAX_ITEMS, settlement_size
 from ...clock import deadline_after, is_over, started_ms, wall_clock
@@ -24,6 +25,7 @@ from .group import Group, Holding, Packed, packed
 from .jumps import ClockJumps
 from .lengths import Lengths
 from .limits import RAISED, SQLiteLimits
+from .opening import inode_of
 from .polling import sleep
 from .presence import present
 from .queue import Groups, Queue
@@ -51,6 +53,19 @@ _DUE = f"SELECT {LEAN} FROM task WHERE {AT.format('?')} AND sort <= ? ORDER BY s
 _IN_FLIGHT_OF = f"SELECT {LEAN} FROM task WHERE {AT.format(IN_FLIGHT)} AND consumer = ? ORDER BY sort LIMIT ?"  # noqa: S608
 
 
+_MAX_CLEARED = 16 * MAX_ITEMS
+"""How many rows of a removed group one maintenance deletes."""
+
+
+class _Seen(NamedTuple):
+    """Up to where a look has found no new task, so that it is not looked there again."""
+
+    inode: tuple[int, int] | None = None
+    """Of the file: another one may have taken its path."""
+    next: int = 0
+    """No row with a smaller number is a new task."""
+
+
 class SQLiteBroker:
     """The `Broker` protocol."""
 
@@ -65,8 +80,7 @@ class SQLiteBroker:
         self._is_raised = False
         """Whether a number was raised, and not all were admitted for whom there is room."""
         self._lengths = Lengths(queue)
-        self._seen = 0
-        """No row with a smaller number is a new task: what a look has seen is not looked at again."""
+        self._seen = _Seen()
         self._turn = Turn()
         self._jumps = ClockJumps() if queue.clock is wall_clock else None
         """None for a clock that only jumps."""
@@ -110,7 +124,9 @@ class SQLiteBroker:
         mark: Mark | None = None
         while True:
             with self._queue.read() as groups:
-                event, worth = self._outlook(groups, consumer)
+                event, worth, next_seen = self._outlook(groups, consumer)
+            if next_seen:  # only if that was the file which is at the path
+                self._seen = next_seen
             deliveries = self._claim(consumer, limit) if worth else []
             interrupted = self._interrupts > seen
             if deliveries or interrupted or is_over(deadline):
@@ -125,19 +141,19 @@ class SQLiteBroker:
     def _rouse(self, interrupts: int, event: float) -> bool:
         return self._interrupts > interrupts or self._queue.clock() >= event
 
-    def _outlook(self, groups: Groups, consumer: str) -> tuple[float, bool]:
-        """When a lease, a delay or a dedupe time ends next, and whether a claim has anything to do now."""
-        now = groups.now
-        key, first = groups.mine.key, max(groups.mine.next, self._seen)
+    def _outlook(self, groups: Groups, consumer: str) -> tuple[float, bool, _Seen | None]:
+        """When a lease, a delay or a dedupe time ends next, whether a claim has anything to do now, and up to where
+        there is no new task, if there is none."""
+        now, seen, inode = groups.now, self._seen, inode_of(self._store.location.path)
+        key, first = groups.mine.key, max(groups.mine.next, seen.next if seen.inode == inode else 0)
         *times, ready = groups.db.execute(NEXT, (*[key] * 6, first, key, key))[0]
-        if not ready:
-            self._seen = groups.tickets.last + 1
+        next_seen = None if ready else _Seen(inode, groups.tickets.last + 1)
         if pause := self._no_takeover_for(groups.mine):
             times[0] = now + pause
         event = min((at for at in times if is_time(at)), default=float("inf"))
         unheard = not 0 <= now - self._heard.get(consumer, -1) < SEEN_EVERY
         claimable = bool(ready) and not groups.mine.paused
-        return event, claimable or event <= now or unheard or not self._queue.is_joined(groups)
+        return event, claimable or event <= now or unheard or not self._queue.is_joined(groups), next_seen
 
     def _no_takeover_for(self, group: Group) -> int:
         """For how many ms nothing is taken over, because the clock has jumped."""
@@ -202,16 +218,15 @@ class SQLiteBroker:
     def maintain(self, limit: int) -> int:
         left, has_removed = self._next_due()
         if has_removed:  # left over from a removal that was interrupted
-            until_done(self._queue.clear)
-        if self._is_raised:
-            self.limits.admit()
+            until_done(self._queue.clear, _MAX_CLEARED)
+        if was_raised := self._is_raised:
+            self.limits.admit(limit)
         if left == 0:
-            until_done(self._promote, limit)
-            until_done(self._expire, limit)
-            until_done(self._open)
-            until_done(self._doom_unfinished)
+            for step in (self._promote, self._expire, self._open, self._doom_unfinished):
+                until_done(step, limit)
+        if left == 0 or was_raised:
             left, _ = self._next_due()
-        return left
+        return 0 if self._is_raised else left
 
     def _promote(self, limit: int) -> int:
         with self._queue.write(join=True) as groups:

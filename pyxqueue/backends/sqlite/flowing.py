@@ -149,6 +149,8 @@ class Flows:
         write_field(self.group.db, row.seq, b"doomed", None)
         if not self.wait_again(row):
             self.group.db.execute("UPDATE task SET progress = NULL, due = 0 WHERE seq = ?", (row.seq,))
+            if row.raw & GATED:
+                self.group.gates.leave([row.seq])
             self.start(row.seq)
 
     def first_unfinished(self) -> float | None:

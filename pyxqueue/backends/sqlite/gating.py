@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from attrs import Factory, define, field
 
+from ...batching import MAX_ITEMS
 from ...model.limits import NO_LIMIT, GateInfo, LimitInfo, limit_of, paused_names, task_of
 from ...model.rates import PREFIX, is_rate
 from .driver import Connection
@@ -28,6 +29,8 @@ _USED = "SELECT used FROM gate WHERE grp = ? AND name = ?"
 _FIRST = "SELECT seq, arrival FROM gated WHERE grp = ? AND gate = ? AND gate <> '' ORDER BY arrival LIMIT 1"
 _BLOCK = f"UPDATE task SET place = {BLOCKED}, sort = ?, ord = ?, updated = ? WHERE seq = ?"  # noqa: S608 - our own words
 _WAITS = "SELECT gate, count(*) FROM gated WHERE grp = ? AND gate <> '' GROUP BY gate"
+_LATER = """INSERT INTO gate_limit VALUES (?, ?, NULL, NULL, 1)
+    ON CONFLICT (grp, name) DO UPDATE SET raised = 1"""
 _LINES = "SELECT DISTINCT gate FROM gated WHERE grp = ? AND gate <> '' AND gate >= ? AND gate < ?"
 
 
@@ -124,10 +127,17 @@ class Gates:
                 self._count(standing.gates, -1)
                 self._turns.update(dict.fromkeys(standing.gates))
 
-    def admit(self, limit: int | None = None) -> int:
+    def admit_next(self) -> None:
+        """`admit` as many as one transaction should. The other gates are noted, and `maintain` looks at them."""
+        self.admit(MAX_ITEMS)
+        if self._turns:
+            self.db.executemany(_LATER, [(self.key, gate) for gate in self._turns])
+            self._turns.clear()
+
+    def admit(self, limit: int) -> int:
         """L4: make tasks ready for which there is room, at most `limit`. Returns how many were looked at."""
         looked = 0
-        while self._turns and (limit is None or looked < limit):
+        while self._turns and looked < limit:
             gate = next(iter(self._turns))
             first = self.db.execute(_FIRST, (self.key, gate)) if self._room(gate) > 0 else []
             if first:
@@ -212,7 +222,8 @@ class Gates:
         if not rows:
             return None
         gates, gate, arrival, began = rows[0]
-        return Standing(gates.split(" ") if is_text(gates) and gates else [], gate, arrival, began)
+        number = arrival if is_number(arrival) else 0
+        return Standing(gates.split(" ") if is_text(gates) and gates else [], gate, number, began)
 
     def _closed(self, gates: Sequence[str], arrival: int | None) -> str | None:
         """The gate at which a task has to wait: the first without room, or else the first with an earlier task."""
@@ -223,7 +234,7 @@ class Gates:
 
     def _has_earlier(self, gate: str, arrival: int | None) -> bool:
         first = self.db.execute(_FIRST, (self.key, gate))
-        return bool(first) and (arrival is None or first[0][1] < arrival)
+        return bool(first) and (arrival is None or not is_number(first[0][1]) or first[0][1] < arrival)
 
     def _limit(self, gate: str) -> int:
         name = limit_of(gate)

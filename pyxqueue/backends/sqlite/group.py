@@ -342,7 +342,7 @@ class Group:
             self.gates.lines.join_again(seq)
         self._waits, self._ends, self.unlocked, self._joins = [], [], [], []
         if self._gates is not None:
-            self._gates.admit()
+            self._gates.admit_next()
 
     def _unlock(self, ids: Sequence[str]) -> None:
         """Give back the locks that these tasks hold (L7). None of them is a window, which ends by time alone."""
@@ -363,7 +363,7 @@ class Group:
             self.gates.lines.leave(shared)
         if gated := [row.seq for row in rows if row.raw & GATED]:
             self.gates.leave(gated)
-            self.gates.admit()
+            self.gates.admit_next()
 
     def _drop(self, tasks: Sequence[tuple[int, int]]) -> None:
         self.history_size -= sum(place == HISTORY for _, place in tasks)

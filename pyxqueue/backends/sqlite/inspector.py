@@ -56,6 +56,7 @@ from .schema import (
     NEW_TASKS,
     RAW,
     READY,
+    SUSPENDED,
     UNENDED,
     WAITING,
 )
@@ -330,8 +331,8 @@ def _requeue(group: Group, ids: Sequence[str], *, rejoins: bool = False) -> list
             group.db.execute(
                 "UPDATE task SET place = ?, sort = ?, ord = ?, updated = ?, attempt = 1, crashes = 0, redelivered = 0, "
                 "deferrals = 0, due = 0, consumer = '', cancelled = 0, progress = NULL, ended = 0, reason = '', "
-                "known_until = 0, record = NULL, record_end = 0 WHERE seq = ?",
-                (row.came_back, ticket, ticket, group.now, row.seq),
+                "known_until = 0, record = NULL, record_end = 0, raw = raw & ~? WHERE seq = ?",
+                (row.came_back, ticket, ticket, group.now, SUSPENDED, row.seq),
             )
             write_field(group.db, row.seq, b"past", None)
             if row.expires:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ...batching import MAX_ITEMS
 from ...model.limits import GateInfo, LimitInfo, task_of
 from ...model.rates import PREFIX, Pace, RateInfo, pace_to_text
 from .gating import PAUSED
@@ -18,7 +19,9 @@ _DECLARE = """INSERT INTO gate_limit VALUES (?, ?, NULL, ?, 1)
     ON CONFLICT (grp, name) DO UPDATE SET declared = excluded.declared, raised = 1
     WHERE declared IS NULL OR (? AND declared <> excluded.declared)"""
 _PAUSED = "SELECT name FROM gate_limit WHERE grp = ? AND number = 1 AND name >= ? AND name < ? ORDER BY name"
-RAISED = "SELECT name FROM gate_limit WHERE grp = ? AND raised = 1 LIMIT 1"
+RAISED = "SELECT name FROM gate_limit WHERE grp = ? AND raised = 1 AND typeof(name) = 'text' LIMIT 1"
+MAX_DECLARED = 16 * MAX_ITEMS
+"""How many tasks a supervisor admits at the most when it has declared a number; `maintain` does the rest."""
 
 
 class SQLiteLimits:
@@ -37,7 +40,7 @@ class SQLiteLimits:
         with self._queue.write(join=True) as groups:
             key, db = groups.mine.key, groups.mine.db
             db.executemany(_DECLARE, [(key, name, number, replace) for name, number in numbers.items()])
-        self.admit()
+        self.admit(MAX_DECLARED)
 
     def set(self, name: str, number: int | None) -> None:
         self._set(name, number)
@@ -75,9 +78,9 @@ class SQLiteLimits:
         rows = group.db.execute(_PAUSED, (group.key, PAUSED, PAUSED + "\U0010ffff"))
         return [name.removeprefix(PAUSED) for (name,) in rows if is_text(name)]
 
-    def admit(self) -> None:
-        """Admit those for which there is room because a number was raised."""
-        until_done(self._admit)
+    def admit(self, limit: int | None = None) -> None:
+        """Admit those for which there is room because a number was raised, or at most about `limit` of them."""
+        until_done(self._admit, limit)
 
     def _admit(self, limit: int) -> int:
         with self._queue.write(join=True) as groups:
@@ -89,6 +92,8 @@ class SQLiteLimits:
             group.gates.look_at(name)
             if group.gates.admit(limit) < limit:
                 group.db.execute("UPDATE gate_limit SET raised = 0 WHERE grp = ? AND name = ?", (group.key, name))
+                if group.db.execute(RAISED, (group.key,)) == found:  # a name that cannot be read as it is stored
+                    group.db.execute("UPDATE gate_limit SET raised = 0 WHERE grp = ? AND raised = 1", (group.key,))
                 group.db.execute("DELETE FROM gate_limit WHERE number IS NULL AND declared IS NULL AND raised = 0")
             return limit
 

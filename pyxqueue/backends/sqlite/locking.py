@@ -14,7 +14,7 @@ from ...model.message import Message, Unreadable, evolve
 from ...model.priorities import class_of
 from .group import CHUNK, Group, Packed, bits_of
 from .rows import Row, fields_of, is_id, is_number, padded, read_message
-from .schema import DELAYED, GATED, INLINE, LOCKED, SHARED
+from .schema import DELAYED, GATED, INLINE, KEPT, LOCKED, SHARED
 
 _HELD = "SELECT name, id FROM lock WHERE grp = ? AND (until = 0 OR until > ?)"
 _TAKE = "INSERT OR REPLACE INTO lock VALUES (?, ?, ?, ?)"
@@ -52,7 +52,7 @@ def pass_gates(group: Group, row: Row) -> None:
         return
     message = message_at(group, row)
     if isinstance(message, Message):
-        is_ready = not message.gates or group.gates.enter(row.seq, message.gates)
+        is_ready = not message.gates or bool(message.doomed) or group.gates.enter(row.seq, message.gates)
         if is_ready and message.share:
             group.gates.lines.join(row.seq, row.priority_class, message, came_back=True)
 
@@ -156,7 +156,7 @@ def _replace(group: Group, message: Message, lock: Lock | None, terms: LockTerms
     else:
         fields = fields_of(message, first)
         large = len(fields) > INLINE
-        header = (bits_of(message), class_of(message.priority), message.expires_ms)
+        header = (bits_of(message) | row.raw & KEPT, class_of(message.priority), message.expires_ms)
         group.db.execute(_REPLACE, (due, ticket, group.now, due, *header, None if large else fields, row.seq))
         group.db.execute("DELETE FROM body WHERE seq = ?", (row.seq,))
         if large:

@@ -13,10 +13,12 @@ from ...model.rates import PREFIX, Pace, RateInfo, is_rate, pace_from_text
 from .driver import Connection
 from .rows import is_number, is_text, is_time
 
-FIRST_OPENING = "SELECT opens FROM rate WHERE grp = ? AND opens > 0 ORDER BY opens LIMIT 1"
-_FIRST = "SELECT opens, name FROM rate WHERE grp = ? AND opens > 0 ORDER BY opens LIMIT 1"
+# The plus keeps SQLite from reading all gates in the order of their names.
+_WAITING = "FROM rate WHERE grp = ? AND opens > 0 AND +name >= 'rate:' AND +name < 'rate;'"
+FIRST_OPENING = f"SELECT opens {_WAITING} ORDER BY opens LIMIT 1"
+_FIRST = f"SELECT opens, name {_WAITING} ORDER BY opens LIMIT 1"
 _OPEN_ALL = "UPDATE rate SET opens = ? WHERE grp = ? AND opens > ?"
-_OPEN = "SELECT name FROM rate WHERE grp = ? AND opens > 0 AND opens <= ? ORDER BY opens LIMIT ?"
+_OPEN = f"SELECT name {_WAITING} AND opens <= ? ORDER BY opens LIMIT ?"
 _SWEEP = "DELETE FROM rate WHERE (grp, name) IN (SELECT grp, name FROM rate WHERE until <= ? AND opens = 0 LIMIT ?)"
 _PACES = "SELECT name, number, declared FROM gate_limit WHERE grp = ? AND name IN (?, ?)"
 _ALL = "SELECT name, number, declared FROM gate_limit WHERE grp = ? AND name >= ? AND name < ?"

@@ -343,6 +343,10 @@ class FlowLaws(Contract):
                     list(backend.begin([delivery.receipt])), [m.StartStatus.RUN], "whether a doomed task may begin"
                 )
             L10.same(s.tokens(limits), {}, "tokens while it is held")
+            s.settled(backend, L10, s.defer(delivery, 1_000))
+            harness.advance(1_001)
+            delivery = doomed(backend, L10, "a", "when it was deferred for a while")
+            L10.same(s.tokens(limits), {}, "tokens after that")
             s.settled(backend, L10, s.fail(delivery))
             backend.requeue(["b"])
             L10.same(s.info(backend, "b", L10).gate, gate, "where it waits once it is requeued")

@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 from ...errors import ConfigurationError
+from ...model.locks import LockKind, LockTerms, Placement, lock_text
 from ...model.steps import MAX_EVENTS, EventStatus
-from ...protocols import Beginning, HasFlows, HasSteps
+from ...protocols import Beginning, HasFlows, HasLocks, HasSteps
 from .base import needs
 from .prelude import Backend, Contract, Harness, law, m, s
 
@@ -255,6 +256,24 @@ class ResumingLaws(Contract):
             L14.same(kept(backend, task_id), ({}, {}), f"what is kept of {task_id}")
 
     @needs(HasSteps)
+    def test_l14_a_debounced_call_keeps_events(self, harness: Harness) -> None:
+        """Until the task has ended; then there are none, as of any other."""
+        backend: Any = harness.open()
+        locks = backend if isinstance(backend, HasLocks) else None
+        if locks is None:
+            return
+        message = s.job("a", delay_ms=5_000, lock=lock_text(LockKind.DEBOUNCE, b"one"))
+        terms = LockTerms(max_wait_ms=60_000)
+        locks.enqueue_unique([message], terms)
+        L14.same(backend.send_event("a", "e", b"1"), EventStatus.STORED, "an event while it is delayed")
+        (placed,) = locks.enqueue_unique([message], terms)
+        L14.same(placed.placement, Placement.REPLACED, "a further call")
+        L14.same(kept(backend), ({}, {"e": b"1"}), "what is kept after it")
+        harness.advance(6_000)
+        s.settled(backend, L14, s.done(resumed(backend, "after its delay")))
+        L14.same(kept(backend), ({}, {}), "what is kept of it at the end")
+
+    @needs(HasSteps)
     def test_l14_too_many_events(self, harness: Harness) -> None:
         """So many names, and no more."""
         backend: Any = harness.open()
@@ -447,6 +466,10 @@ class ResumingLaws(Contract):
             L14.same(list(backend.cancel([f"w{number}"])), [True], f"the cancellation while it waits, {wait}")
             L14.same(s.info(backend, f"w{number}", L14).status, m.TaskStatus.CANCELLED, "how it ended")
             L14.same(backend.send_event(f"w{number}", "e", b""), EventStatus.REFUSED, "an event after that")
+        L14.same(list(backend.requeue(["w0"])), [True], "the requeue of a cancelled one")
+        s.settled(backend, L14, s.retry(resumed(backend, "after its requeue", "w0"), 60_000))
+        L14.same(s.info(backend, "w0", L14).suspended, False, "whether it is suspended while its retry is delayed")
+        backend.delete(["w0"])
         harness.advance(120_000)
         L14.same(s.ids_of(s.take(backend)), [], "what could be claimed after all")
         L14.same(backend.depth().dependent, 0, "how many tasks are dependent")
