@@ -7,8 +7,10 @@ import gc
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, closing, suppress
+from functools import partial
+from typing import Any
 
 import pytest
 import redis
@@ -16,6 +18,8 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pyxqueue import (
     AsyncResult,
@@ -192,6 +196,55 @@ def test_what_a_promotion_has_lost_is_said(stream_key: str, caplog: pytest.LogCa
 
 async def enqueued(job: Task[[], str]) -> AsyncResult[str]:
     return await job.aenqueue()
+
+
+@pytest.mark.parametrize("how", ["threads", "asyncio"])
+def test_a_node_that_hangs(stream_key: str, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """A command to it is not sent again after a timeout, and later ones find the replica that has taken over."""
+    sent = count_attempts(monkeypatch)
+    with cluster(KIND, replicas=3) as nodes, asyncio.Runner() as runner:
+        config = ConnectionConfig.from_url(nodes.url)
+        if how == "threads":
+            client = config.open(timeout=0.5, retries=3)
+            length, close = partial(client.execute_command, "XLEN", stream_key), client.close
+        else:
+            aclient = config.open_async(timeout=0.5, retries=3)
+            length = partial(on, runner, aclient.execute_command, "XLEN", stream_key)
+            close = partial(on, runner, aclient.aclose)
+        assert length() == 0
+        nodes.owner(stream_key).pause()
+        sent.clear()
+
+        with pytest.raises(RedisTimeoutError):
+            length()
+
+        assert len(sent) == 1
+        until(lambda: answer(length) == 0, "a command reaches the replica")
+        close()
+
+
+def on(runner: asyncio.Runner, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+    return runner.run(function(*args))
+
+
+def count_attempts(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Note each attempt of a cluster client to send a command."""
+    sent: list[object] = []
+    for kind in (RedisCluster, AsyncRedisCluster):
+        attempt: Any = kind._execute_command
+
+        def noted(self: Any, node: Any, *args: Any, attempt: Any = attempt, **options: Any) -> Any:
+            sent.append(args)
+            return attempt(self, node, *args, **options)
+
+        monkeypatch.setattr(kind, "_execute_command", noted)
+    return sent
+
+
+def answer(length: Callable[[], Any]) -> Any:
+    with suppress(RedisError):
+        return length()
+    return None
 
 
 def test_a_program_that_starts_while_a_node_is_away(stream_key: str) -> None:

@@ -15,7 +15,16 @@ from attrs import define, field
 from redis.client import PubSub, Redis
 from redis.cluster import PRIMARY, ClusterNode, RedisCluster
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, SlotNotCoveredError, TryAgainError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    RedisClusterException,
+    RedisError,
+    SlotNotCoveredError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from .scripts import for_cluster
 from .topology import Cluster
@@ -26,6 +35,8 @@ _KEYLESS = {"INFO", "TIME", "PING", "CONFIG", "CLIENT", "SCRIPT", "PUBSUB", "ACL
 
 _REDIRECTS = (AskError, MovedError, TryAgainError)
 _REDIRECTIONS = 16
+REPEATED: Any = (RedisConnectionError, ClusterDownError, SlotNotCoveredError)
+"""Errors after which redis-py sends a command again. It would also do so after a timeout, whatever `Retry` says."""
 TRY_AGAIN = 0.05
 """Seconds after which a slot is tried again that is being moved."""
 
@@ -103,6 +114,8 @@ class Trip:
 
 class ClusterClient(RedisCluster):
     """A cluster client that leaves the replies of streams as they are, and knows where the keys of a command are."""
+
+    ERRORS_ALLOW_RETRY = REPEATED
 
     def __init__(self, place: Cluster, **settings: Any) -> None:
         nodes = [ClusterNode(host, port) for host, port in place.nodes]

@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError, TryAgainError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
-from .cluster import TRY_AGAIN, Trip, address_of, key_of, node_of
+from .cluster import REPEATED, TRY_AGAIN, Trip, address_of, key_of, node_of
 from .looking import MasterLook
 from .scripts import for_cluster
 from .topology import Cluster
@@ -161,6 +161,8 @@ def _closed_by_others() -> Iterator[None]:
 
 class _Cluster(RedisCluster):
     """A client of a cluster that knows where the keys of a command are."""
+
+    ERRORS_ALLOW_RETRY = REPEATED
 
     def __init__(self, place: Cluster, settings: dict[str, Any]) -> None:
         nodes = [ClusterNode(host, port) for host, port in place.nodes]
