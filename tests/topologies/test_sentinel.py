@@ -6,13 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from types import SimpleNamespace
 from typing import TypeAlias
 
 import pytest
 import redis
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from pyxqueue import (
     AsyncResult,
@@ -24,7 +25,9 @@ from pyxqueue import (
     UnknownTaskError,
 )
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
+from pyxqueue.backends.redis.connect import drop_idle
 from pyxqueue.backends.redis.keys import GroupKeys
+from pyxqueue.backends.redis.looking import MasterLook, Sentinels
 from pyxqueue.backends.redis.recent import Recent
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server, ServerKind
@@ -292,6 +295,120 @@ def test_work_goes_on_while_no_sentinel_answers(
         job()
 
         assert length(first) == 2
+
+
+def test_each_attempt_asks_the_sentinels_once(
+    masters: tuple[Server, Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that has to connect is tried four times, and so are the Sentinels, not four times for each."""
+    monkeypatch.setattr("pyxqueue.backends.redis.looking._EVERY", 3_600.0)
+    asked = count_questions(monkeypatch)
+    client = ConnectionConfig.from_url(url_of(masters[2])).open(timeout=5, retries=3)
+    assert client.execute_command("XLEN", "tasks") == 0
+    masters[2].kill()
+    drop_idle(client)
+    asked.clear()
+
+    with pytest.raises(MasterNotFoundError):
+        client.execute_command("XLEN", "tasks")
+
+    assert len(asked) == 4
+    client.close()
+
+
+def test_a_new_connection_is_tried_again(
+    masters: tuple[Server, Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first connection, for which no Sentinel names the master, is made when it does."""
+    monkeypatch.setattr("pyxqueue.backends.redis.looking._EVERY", 3_600.0)
+    asked = count_questions(monkeypatch, failures=3)
+    client = ConnectionConfig.from_url(url_of(masters[2])).open(timeout=5, retries=3)
+
+    assert client.execute_command("XLEN", "tasks") == 0
+    drop_idle(client)
+    assert client.execute_command("XLEN", "tasks") == 0
+
+    assert len(asked) == 5
+    client.close()
+
+
+def count_questions(monkeypatch: pytest.MonkeyPatch, failures: int = 0) -> list[str]:
+    """Note the questions to the Sentinels, all together; the first ones fail."""
+    asked: list[str] = []
+    discover = Sentinels.discover_master
+
+    def noted(self: Sentinels, service_name: str) -> tuple[str, int]:
+        asked.append(service_name)
+        if len(asked) <= failures:
+            raise MasterNotFoundError("not yet")
+        return discover(self, service_name)
+
+    monkeypatch.setattr(Sentinels, "discover_master", noted)
+    return asked
+
+
+def test_a_silent_sentinel_is_passed_over_soon(masters: tuple[Server, Server, Server]) -> None:
+    """Its clients wait for a second, however long a command may take."""
+    config = ConnectionConfig.from_url(url_of(masters[2]))
+    client = config.open(timeout=30, retries=3)
+    pools = [client._pool, config.open_async(timeout=30, retries=3)._pool]  # type: ignore[attr-defined] # of Sentinels
+
+    for pool in pools:
+        for sentinel in pool.sentinel_manager.sentinels:
+            settings = sentinel.connection_pool.connection_kwargs
+            assert (settings["socket_timeout"], settings["socket_connect_timeout"]) == (1.0, 1.0)
+    client.close()
+
+
+def test_one_thread_waits_for_the_sentinels(
+    masters: tuple[Server, Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others use their connections to the master meanwhile."""
+    monkeypatch.setattr("pyxqueue.backends.redis.looking._EVERY", 0.0)
+    client = ConnectionConfig.from_url(url_of(masters[2])).open(timeout=5, retries=3)
+    assert client.execute_command("XLEN", "tasks") == 0
+    asking, answered, asked = threading.Event(), threading.Event(), list[str]()
+    discover = Sentinels.discover_master
+
+    def slow(self: Sentinels, service_name: str) -> tuple[str, int]:
+        asked.append(service_name)
+        if len(asked) == 1:
+            asking.set()
+            assert answered.wait(20)
+        return discover(self, service_name)
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(2) as threads:
+        threads.submit(client.execute_command, "XLEN", "tasks").result(20)
+        patch.setattr(Sentinels, "discover_master", slow)
+        waiting = threads.submit(lambda: client.master)  # type: ignore[attr-defined] # of the kind that follows Sentinels
+        assert asking.wait(20)
+
+        assert client.execute_command("XLEN", "tasks") == 0
+
+        assert len(asked) == 1
+        answered.set()
+        waiting.result(20)
+    client.close()
+
+
+def test_when_the_sentinels_are_asked() -> None:
+    """A second after an answer, ten seconds after none, and by one at a time."""
+    now = [0.0]
+    look = MasterLook(lambda: now[0])
+    due = []
+    for seconds in (0.9, 1.0, 5.0):
+        now[0] = seconds
+        due.append(look.is_due())
+    assert due == [False, True, False]
+
+    look.asked(in_vain=False)
+    now[0] = 6.0
+    assert look.is_due()
+    look.asked(in_vain=True)
+    now[0] = 15.9
+    assert not look.is_due()
+    now[0] = 16.0
+    assert look.is_due()
 
 
 @pytest.mark.parametrize("how", ["killed", "ordered"])

@@ -73,6 +73,8 @@ _OURS = {
     "socket_keepalive", "socket_timeout",
 }  # fmt: skip
 _CONNECT_TIMEOUT = 5.0
+_SENTINEL_TIMEOUT = 1.0
+"""Seconds until the next Sentinel is asked. A command waits for as many as do not answer."""
 _JITTER = random.Random()  # noqa: S311 - our own: the program's random numbers are not to be disturbed
 _POOL = 10_000
 """Connections a synchronous client may open: one for each thread that uses it at the same time."""
@@ -218,7 +220,7 @@ class ConnectionConfig:
         ask = [
             plain_client(
                 one.connection_pool.connection_class,
-                _merged(one.connection_pool.connection_kwargs, ours | {"retry": once}),
+                _merged(one.connection_pool.connection_kwargs, _of_sentinels(ours, once)),
             )
             for one in manager.sentinels
         ]
@@ -246,10 +248,16 @@ def _opened(client: redis.Redis, ours: dict[str, Any]) -> redis.Redis:
 
 
 def _asked_our_way(manager: Sentinel, ours: dict[str, Any]) -> Sentinel:
-    """The same sentinels, with our timeouts and without retries: there are several, and a failed command asks again."""
+    """The same sentinels, with our settings."""
     once = Retry(NoBackoff(), 0, supported_errors=(RedisConnectionError,))
-    clients = [_opened(sentinel, ours | {"retry": once}) for sentinel in manager.sentinels]
+    clients = [_opened(sentinel, _of_sentinels(ours, once)) for sentinel in manager.sentinels]
     return Sentinels(clients, manager.min_other_sentinels, forced_host(manager))
+
+
+def _of_sentinels(ours: dict[str, Any], once: object) -> dict[str, Any]:
+    """Our settings for clients of Sentinels, without retries: there are several, and a failed command asks again."""
+    timeout = min(_SENTINEL_TIMEOUT, ours["socket_timeout"])
+    return ours | {"retry": once, "socket_timeout": timeout, "socket_connect_timeout": timeout}
 
 
 def as_text(words: Sequence[Any]) -> list[Any]:

@@ -128,10 +128,13 @@ class _Watched(_Single):
 
     async def _ask_when_due(self) -> None:
         if self._look.is_due():
+            in_vain = False
             try:  # asking closes the connections to a server that is the master no longer
                 await self._pool.get_master_address()
             except (OSError, RedisError):
-                self._look.failed()
+                in_vain = True
+            finally:
+                self._look.asked(in_vain=in_vain)
 
     async def aclose(self) -> None:
         await super().aclose()

@@ -15,8 +15,10 @@ from typing import Any
 
 import redis
 from hiredis import pack_command
+from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
 from .looking import MasterLook
@@ -123,7 +125,9 @@ class DirectClient:
         try:
             connection, since = self._idle.pop()
         except IndexError:
-            return self._pool.get_connection()
+            connection = self._pool.get_connection()  # which is tried as often as a command
+            connection.retry = Retry(NoBackoff(), 0)  # from now on, the command alone is repeated
+            return connection
         is_old = time.monotonic() - since > _LOOK_AFTER and _is_closed(connection)
         if is_old or not self._pool.owns_connection(connection):  # Sentinel has named another master since
             connection.disconnect()
@@ -132,10 +136,13 @@ class DirectClient:
     def _ask_sentinels(self, look: MasterLook) -> None:
         """Learn which server is the master."""
         assert isinstance(self._pool, SentinelConnectionPool)
+        in_vain = False
         try:
             self._pool.get_master_address()
         except (RedisError, OSError):
-            look.failed()
+            in_vain = True
+        finally:
+            look.asked(in_vain=in_vain)
 
     def _give_back(self, connection: Connection) -> None:
         self._idle.append((connection, time.monotonic()))

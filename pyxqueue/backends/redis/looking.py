@@ -29,16 +29,16 @@ class MasterLook:
         self._next = monotonic() + _EVERY
 
     def is_due(self) -> bool:
-        """Return whether to ask now. The next question is due some time later."""
+        """Return whether to ask now. Until the answer is noted, nobody else is to ask, as it may take seconds."""
         now = self._monotonic()
         if now < self._next:
             return False
-        self._next = now + _EVERY
+        self._next = now + _AFTER_FAILURE
         return True
 
-    def failed(self) -> None:
-        """Note that no Sentinel has answered."""
-        self._next = self._monotonic() + _AFTER_FAILURE
+    def asked(self, *, in_vain: bool) -> None:
+        """Note the end of the question. `in_vain`: no Sentinel has answered."""
+        self._next = self._monotonic() + (_AFTER_FAILURE if in_vain else _EVERY)
 
 
 class Sentinels(redis.sentinel.Sentinel):
