@@ -41,6 +41,33 @@ def test_the_client_of_a_loop_ends_with_it(redis_url: str, stream_key: str) -> N
     queue.close()
 
 
+class GoneMeanwhile(asyncio.SelectorEventLoop):
+    """A closed loop, of which another thread removes the client just when it is looked at."""
+
+    def __init__(self, loops: dict[asyncio.AbstractEventLoop, Any]) -> None:
+        super().__init__()
+        self.loops = loops
+
+    def is_closed(self) -> bool:
+        self.loops.pop(self, None)
+        return super().is_closed()
+
+
+def test_loops_that_end_in_other_threads(redis_url: str, stream_key: str) -> None:
+    """A call on a loop that has no client yet is made, although others vanish meanwhile."""
+    backend = RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))
+    with closing(backend):
+        loops = backend._registration.session.link.loops
+        ended = [GoneMeanwhile(loops), GoneMeanwhile(loops)]
+        for one in ended:
+            one.close()
+            loops[one] = None
+
+        assert asyncio.run(shown(backend)) == [None]
+
+        assert not loops
+
+
 def test_a_queue_that_is_closed_while_its_loop_does_not_run(
     redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -131,8 +131,9 @@ class AsyncRedisProducer:
         link = self._session.link
         loop, clients = asyncio.get_running_loop(), link.loops
         if (life := clients.get(loop)) is None:
-            for old in [one for one in clients if one.is_closed()]:
-                del clients[old]
+            for old in list(clients):  # loops in other threads come and go meanwhile
+                if old.is_closed():
+                    clients.pop(old, None)
             client = self._session.config.open_async(timeout=REPLY_TIMEOUT, retries=3)
             life = clients[loop] = _Life(client, lambda: clients.pop(loop, None))
             life.drops = link.drops

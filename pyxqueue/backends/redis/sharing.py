@@ -104,4 +104,4 @@ def _end(pid: int, clients: dict[float, Client], loops: dict[Any, Any], listener
     clients.clear()
     for loop in list(loops):
         if loop.is_running():  # another closes its client when it ends
-            del loops[loop]
+            loops.pop(loop, None)
