@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Coroutine
-from typing import Any
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
 
 from attrs import define
 
@@ -15,11 +18,14 @@ from ..model.message import Message, Outcome
 from .beginning import Beginner
 from .execution import Enter, Execution, prepare
 from .executors import Executor
+from .failures import outcome_of
 from .inputs import InputReader
 from .jobs import Job, Jobs, Ran
 from .loop_interrupts import AsyncLimit, LoopInterrupter
 from .reporting import Reporter
 from .steps import StepKeeper
+
+T = TypeVar("T")
 
 
 @define(eq=False)
@@ -68,13 +74,17 @@ class Runner:
         run = interrupter.enter(job)
         try:
             reads = isinstance(job.delivery.message, Message) and job.delivery.message.after
-            execution = await asyncio.to_thread(self._prepared, job) if reads else self._prepared(job)
+            execution = await _undisturbed(partial(self._prepared, job)) if reads else self._prepared(job)
             if execution is not None:
                 options = execution.task.options
-                run.limit = AsyncLimit(options)
-                outcome = run.judge(await execution.run_on_loop(run.limit), options)
+                if run.handle.cancelling():
+                    outcome = outcome_of(CancelledError(), options)
+                else:
+                    run.limit = AsyncLimit(options)
+                    outcome = await execution.run_on_loop(run.limit)
+                outcome = run.judge(outcome, options)
                 if execution.steps is not None:
-                    await asyncio.to_thread(execution.steps.keep_cursor, outcome)
+                    await _undisturbed(partial(execution.steps.keep_cursor, outcome))
                 self._end(job, outcome)
         finally:
             interrupter.leave(job)
@@ -137,6 +147,16 @@ class Runner:
         seconds = time.monotonic() - job.started
         self.jobs.slots.finish(job.slot)
         self.hand_over(Ran(job, outcome, seconds))
+
+
+async def _undisturbed(call: Callable[[], T]) -> T:
+    """Make a call in a thread. A cancellation does not end the wait: it is no outcome here, and would break the
+    worker."""
+    called = asyncio.get_running_loop().run_in_executor(None, contextvars.copy_context().run, call)
+    while not called.done():
+        with suppress(CancelledError):
+            await asyncio.wait([called])
+    return called.result()
 
 
 def must_ask(job: Job) -> bool:

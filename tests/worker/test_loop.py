@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
+from pyxqueue import current_task
 from pyxqueue.inflight import STUCK, InFlightTable
-from pyxqueue.model.message import Delivery, Message, Settlement
+from pyxqueue.model.message import FLOW_VERSION, Delivery, Message, Settlement
 from pyxqueue.model.transitions import Counts, counts_of
 from pyxqueue.printable import Lines
 from pyxqueue.supervisor.duties.stuck import StuckReturner
@@ -27,11 +29,13 @@ from pyxqueue.worker.batch_sizer import MAX_BATCH
 from pyxqueue.worker.dispatching import LOOK, LookAhead
 from pyxqueue.worker.events import Throttle
 from pyxqueue.worker.executors import Threads
+from pyxqueue.worker.inputs import InputReader
 from pyxqueue.worker.jobs import Job
 from pyxqueue.worker.loop import Loop
 from pyxqueue.worker.loop_interrupts import Run, Stall
 from pyxqueue.worker.options import WorkerOptions
 from pyxqueue.worker.places import Ahead
+from pyxqueue.worker.steps import JobSteps
 from pyxqueue.worker.worker import Worker
 from tests.support.interrupting import places
 from tests.support.until import until
@@ -587,6 +591,55 @@ def test_a_cancellation_before_the_first_step_has_no_effect(bench: Bench) -> Non
         assert ended(bench, "one") == ["SUCCESS"]
         bench.put("nothing", task_id="two")
         assert ended(bench, "two") == ["SUCCESS"]
+
+
+@pytest.mark.parametrize("by_worker", [True, False], ids=["by_worker", "by_a_neighbour"])
+@pytest.mark.parametrize(
+    ("owner", "name", "ends"),
+    [
+        (InputReader, "fill", ("CANCELLED", "asyncio.exceptions.CancelledError")),
+        (JobSteps, "keep_cursor", ("SUCCESS", "SUCCESS")),
+    ],
+    ids=["before", "after"],
+)
+def test_a_cancellation_while_a_job_waits_beside_its_function(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, ends: Sequence[str], *, by_worker: bool
+) -> None:
+    """Before the function, the job ends as if it was cancelled in it; after that, as the function did. Its neighbour
+    goes on."""
+    held, cancelled, go = threading.Event(), threading.Event(), threading.Event()
+    inner = getattr(owner, name)
+
+    def hold(self: Any, *args: Any) -> Any:
+        held.set()
+        assert go.wait(PATIENCE)
+        return inner(self, *args)
+
+    async def steps() -> None:
+        current_task().cursor()
+
+    async def neighbour() -> None:
+        await asyncio.to_thread(go.wait, PATIENCE)
+
+    monkeypatch.setattr(owner, name, hold)
+    for function in (steps, neighbour):
+        bench.task(function)
+    bench.task(len)
+    loop = Loop(2)
+    with working(bench, loop) as worker:
+        bench.put("neighbour", task_id="neighbour")
+        bench.put("steps", task_id="steps", after=("first",), flow="flow", v=FLOW_VERSION)
+        bench.put("len", [], task_id="first", successors=("f:steps",), flow="flow", v=FLOW_VERSION)
+        assert held.wait(PATIENCE)
+        run = next(run for run in loop.interrupter._runs.values() if run.job.delivery.message.id == "steps")
+        cancel = partial(loop.interrupter._cancel, run.job, 1) if by_worker else run.handle.cancel
+        loop._loop.call_soon_threadsafe(cancel)
+        loop._loop.call_soon_threadsafe(cancelled.set)
+        assert cancelled.wait(PATIENCE)
+        go.set()
+        assert ended(bench, "neighbour") == ["SUCCESS"]
+        assert ended(bench, "steps") == [ends[0 if by_worker else 1]]
+    assert not worker.broken.is_set()
 
 
 def test_a_worker_stops_while_a_cancelled_job_is_settled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
