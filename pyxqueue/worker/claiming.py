@@ -71,13 +71,15 @@ class Claimer:
     def run(self) -> None:
         """Claim until `stop` is called or the process is to be replaced, while another thread settles."""
         self._settles_beside = True
-        failures = 0
+        asked, failures = self.jobs.table.contact.asked, 0
         while not self.stopping and not self._retires():
             try:
                 self.jobs.freed.clear()  # before the checks, so that they miss no slot that becomes free
                 if not (room := self.dispatcher.room()):
+                    asked[0] = 0.0
                     self.dispatcher.wait_room(_LOOK_EVERY)
                 elif not (slots := self.jobs.slots.room()):
+                    asked[0] = 0.0
                     self.jobs.freed.wait(_LOOK_EVERY)
                 else:
                     self.claim(min(room, slots, self._batch()), self.wait_ms)
@@ -87,13 +89,15 @@ class Claimer:
             except BrokerError as error:  # also if the store refuses: an operator may mend the cause
                 failures += 1
                 if not isinstance(error, BrokerUnavailableError):
-                    self.jobs.table.contact.asked[0] = 0.0
+                    asked[0] = 0.0
                 self._pause(failures, error)
+        asked[0] = 0.0
 
     def _retires(self) -> bool:
         """Return whether the process is to be replaced. What it has claimed has ended then."""
         if self.lifetime is None or not (reason := self.lifetime.over()):
             return False
+        self.jobs.table.contact.asked[0] = 0.0
         self.dispatcher.wait_idle()
         self.retired = reason
         return True

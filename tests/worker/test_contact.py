@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from pyxqueue.errors import BrokerError, BrokerUnavailableError
+from pyxqueue.worker.lifetime import Lifetime
 from tests.support.until import until
 
 from .harness import Bench
@@ -79,6 +81,43 @@ def test_only_a_reply_ends_a_question(bench: Bench, call: str, error: type[Excep
     first, second, third, *_ = broker.since[call]
     assert (first == second == third) is once
     assert not waiting(bench)
+
+
+@pytest.mark.parametrize("why", ["stopped", "retired", "no_room", "no_slot"])
+def test_a_worker_that_does_not_claim_again_asks_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """What it runs meanwhile may take long, and a claim that failed before that is not waited for."""
+    began, go = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        began.set()
+        assert go.wait(30)
+
+    bench.task(wait)
+    bench.put("wait", task_id="long")
+    broker = Watching(bench)
+    running = Running(worker := bench.threaded(2, broker))
+    assert began.wait(30)
+    failures: list[Exception] = [BrokerUnavailableError("no")] * 1000
+    broker.failures["claim"] = failures
+    bench.put("len", [], task_id="t2")  # it ends the claim that waits
+    until(lambda: len(failures) < 999, "claims fail")
+    assert waiting(bench)
+
+    if why == "stopped":
+        worker.stop()
+    elif why == "retired":
+        worker._claimer.lifetime = Lifetime(max_memory=0.001)
+    elif why == "no_room":
+        monkeypatch.setattr(worker._dispatcher, "room", lambda: 0)
+    else:
+        monkeypatch.setattr(worker._jobs.slots, "room", lambda: 0)
+
+    until(lambda: not waiting(bench), "it asks no more")
+    go.set()
+    worker.stop()
+    running.join()
 
 
 def test_a_settlement_that_is_refused_was_answered(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -36,12 +36,12 @@ class Refusing:
 
     def __init__(self, bench: Bench, **failures: list[Exception]) -> None:
         self._inner = bench.broker
-        self._failures = failures
+        self.failures = failures
 
     def __getattr__(self, name: str) -> Any:
         def call(*args: Any) -> Any:
-            if self._failures.get(name):
-                raise self._failures[name].pop(0)
+            if self.failures.get(name):
+                raise self.failures[name].pop(0)
             return getattr(self._inner, name)(*args)
 
         return call
