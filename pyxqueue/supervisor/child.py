@@ -78,6 +78,10 @@ def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) ->
         with contextlib.suppress(AttributeError, ValueError):  # no text stream, or a closed one
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # keeps what a killed task printed
     worker = make(with_pid(name, os.getpid()), table)
+    if worker.lifetime is not None and (used := worker.lifetime.excess()):
+        allowed = f"max_memory_per_child={worker.lifetime.max_memory:g}"
+        table.start.say(f"it used {used:.0f} MiB of memory before its first task, more than {allowed} allows")
+        return 2
     endings = Endings(worker)
 
     def stop(*_: object) -> None:

@@ -49,10 +49,17 @@ class Lifetime:
         """Count tasks that were claimed."""
         self._claimed += tasks
 
+    def excess(self) -> float:
+        """Return how much memory this process uses, in MiB, if that is more than it may; else 0."""
+        if self.max_memory is None or (used := own_memory() / MIB) <= self.max_memory:
+            return 0.0
+        return used
+
     def over(self) -> str:
-        """Return why the process is to be replaced; "" if it is not."""
+        """Return why the process is to be replaced; "" if it is not. One that has had no task is not replaced for its
+        memory: the next one would use as much."""
         if self.left() <= 0:
             return f"it has had its tasks ({self._claimed})"
-        if self.max_memory is not None and (used := own_memory()) > self.max_memory * MIB:
-            return f"it uses {used / MIB:.0f} MiB of memory, and may use {self.max_memory:g}"
+        if self._claimed and (used := self.excess()):
+            return f"it uses {used:.0f} MiB of memory, and may use {self.max_memory:g}"
         return ""

@@ -59,6 +59,15 @@ def test_a_process_that_uses_much_memory(site: Site, app: App, start_tree: Start
     assert "MiB of memory, and may use 150" in line
 
 
+def test_a_new_process_that_uses_more_memory_than_it_may(start_tree: StartTree) -> None:
+    """It has failed to start: the log says so, and when it is tried again."""
+    tree = start_tree("-p", "1", "--max-memory-per-child", "1", ready=False)
+
+    error = "more than max_memory_per_child=1 allows; fix that, or stop the workers; it is started again in"
+    until(lambda: tree.log.read_text().count(error) >= 2, "two processes have failed to start")
+    assert not _replaced(tree.log)
+
+
 def test_a_stop_while_the_last_task_runs(site: Site, app: App, start_tree: StartTree, gate: Path) -> None:
     """A process that is about to be replaced has its grace like any other."""
     tree = start_tree("-p", "1", "--max-tasks-per-child", "1", "--grace", "20")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import fcntl
 import os
+import re
 import resource
 import signal
 import socket
@@ -25,6 +26,7 @@ from pyxqueue.supervisor.child import consumer_name, with_pid
 from pyxqueue.supervisor.launch import check_startable
 from pyxqueue.supervisor.processes import end_process, readable
 from pyxqueue.supervisor.starters import fork_worker
+from pyxqueue.worker.lifetime import Lifetime
 from pyxqueue.worker.serving import QueueParts
 
 
@@ -33,6 +35,7 @@ class Stoppable:
 
     parts: Sequence[QueueParts] = ()
     plugins = None
+    lifetime: Lifetime | None = None
     grace = 10.0
     retired = ""
 
@@ -153,6 +156,20 @@ def test_what_a_worker_forks_is_an_ordinary_process() -> None:
     pid = fork_worker(lambda *_: made, "worker", InFlightTable.forked(), lambda: None)
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_new_process_that_uses_more_memory_than_it_may() -> None:
+    """It has not started, and says why."""
+    made: Any = Stoppable()
+    made.lifetime = Lifetime(max_memory=0.5)
+    table = InFlightTable.forked()
+
+    pid = fork_worker(lambda *_: made, "worker", table, lambda: None)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
+    assert not table.start.done
+    text = r"it used \d+ MiB of memory before its first task, more than max_memory_per_child=0\.5 allows"
+    assert re.fullmatch(text, table.start.text())
 
 
 def test_threads_that_were_replaced_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

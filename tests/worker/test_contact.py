@@ -108,7 +108,7 @@ def test_a_worker_that_does_not_claim_again_asks_no_more(
     if why == "stopped":
         worker.stop()
     elif why == "retired":
-        worker._claimer.lifetime = Lifetime(max_memory=0.001)
+        worker._claimer.lifetime = Lifetime(max_tasks=0)
     elif why == "no_room":
         monkeypatch.setattr(worker._dispatcher, "room", lambda: 0)
     else:

@@ -18,6 +18,7 @@ from pyxqueue.protocols import DEFAULT_LEASE_MS
 from pyxqueue.serializers import JSONSerializer, Seal
 from pyxqueue.worker import claiming
 from pyxqueue.worker.jobs import Job
+from pyxqueue.worker.lifetime import Lifetime
 from pyxqueue.worker.worker import Worker
 from tests.support.until import until
 
@@ -466,3 +467,18 @@ def test_no_sealed_call_runs_before_the_store_has_said_that_it_is_not_a_copy(
     bench.clock.advance(DEFAULT_LEASE_MS + 1)
     bench.worker().drain()
     assert ran == [1]
+
+
+def test_a_worker_without_a_task_is_not_replaced_for_its_memory(bench: Bench) -> None:
+    """The next one would use as much. It is replaced after its first task."""
+    bench.task(len)
+    worker = bench.worker()
+    worker._claimer.lifetime = lifetime = Lifetime(max_memory=0.5)
+    assert lifetime.over() == ""
+
+    running = Running(worker)
+    bench.put("len", [])
+    running.join()
+
+    assert status(bench) is TaskStatus.SUCCESS
+    assert worker.retired.endswith("MiB of memory, and may use 0.5")
