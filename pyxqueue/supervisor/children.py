@@ -125,7 +125,7 @@ class Children:
         self.watchdog.add(child.pid)
 
     def _close_inherited(self) -> None:
-        os.close(self.watchdog.pipe)
+        self.watchdog.close()
         self.close_inherited()
 
     def _ended(self, child: Child) -> None:
@@ -146,11 +146,20 @@ class Children:
         child.restart_at = time.monotonic() + pause
 
     def _keep_watchdog(self) -> None:
-        if self.watchdog.ended():
+        """Start another watchdog if there is none. If the system has no room for it now, that is tried again."""
+        pid = self.watchdog.pid
+        if not self.watchdog.ended():
+            return
+        if pid:
             log.warning("the watchdog process was killed: starting another one")
+        try:
             self.watchdog = Watchdog.start()
-            for child in self.alive():
-                self.watchdog.add(child.pid)
+        except OSError as error:
+            if pid:
+                log.error("the watchdog process cannot be started now, and is tried again: %s", error)
+            return
+        for child in self.alive():
+            self.watchdog.add(child.pid)
 
     def _reap_orphans(self, helpers: set[int]) -> None:
         """Reap processes that tasks have left behind: those that this one adopted stay zombies until it waits for

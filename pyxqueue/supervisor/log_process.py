@@ -66,17 +66,20 @@ class LogWriter:
 
     def __init__(self) -> None:
         self.pid = 0
+        """0 while there is no process."""
         self._relay = _Relay()
         self._before: list[tuple[logging.Logger, list[logging.Handler], bool]] = []
         self._start()
         self._divert()
 
     def tend(self) -> None:
-        """Send what waits. Starts another process if the last one was killed."""
-        if _ended(self.pid):
+        """Send what waits. Starts another process if the last one was killed, as soon as the system has room for it."""
+        pid = self.pid
+        if pid and _ended(pid):
             self._relay.close()
-            self._start()
-            log.warning("the process that writes the log was killed: started another")
+            self.pid = 0
+        if not self.pid:
+            self._start_again(was_killed=pid != 0)
         if self._relay.dropped and len(self._relay.pending) < _BUFFER // 2:
             self._relay.send(b"")
         self._relay.push()
@@ -92,7 +95,8 @@ class LogWriter:
         self._restore()
         relay, deadline = self._relay, time.monotonic() + _PATIENCE
         connection = relay.sock
-        assert connection is not None
+        if connection is None:  # the process was killed, and no other could be started
+            return
         relay.send(b"")
         while relay.pending and _ready(connection, deadline, to_write=True):
             before = len(relay.pending)
@@ -109,7 +113,12 @@ class LogWriter:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        self.pid = fork()
+        try:
+            self.pid = fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if self.pid == 0:
             self._restore()
             ours.close()
@@ -117,6 +126,15 @@ class LogWriter:
         theirs.close()
         ours.setblocking(False)
         self._relay.sock = ours
+
+    def _start_again(self, *, was_killed: bool) -> None:
+        try:
+            self._start()
+        except OSError as error:
+            if was_killed:
+                log.error("the process that writes the log was killed, and no other can be started now: %s", error)
+        else:
+            log.warning("the process that writes the log was killed: started another")
 
     def _divert(self) -> None:
         for name in _LOGGERS:

@@ -22,13 +22,20 @@ class Watchdog:
     """The supervisor's end of the pipe to the watchdog."""
 
     pid: int
+    """0 if it was killed."""
     pipe: int
+    """-1 if it is closed."""
 
     @classmethod
     def start(cls) -> Watchdog:
         """Fork the watchdog. Must be called before other processes could inherit the pipe."""
         reader, writer = os.pipe()
-        pid = fork()
+        try:
+            pid = fork()
+        except OSError:
+            os.close(reader)
+            os.close(writer)
+            raise
         if pid == 0:
             os.close(writer)
             return end_process(lambda: _watch(reader))
@@ -43,20 +50,28 @@ class Watchdog:
 
     def ended(self) -> bool:
         """Return whether the watchdog was killed, and reap it if so."""
-        pid, _ = os.waitpid(self.pid, os.WNOHANG)
-        if pid:
-            os.close(self.pipe)
-        return pid != 0
+        if self.pid and os.waitpid(self.pid, os.WNOHANG)[0]:
+            self.pid = 0
+            self.close()
+        return not self.pid
 
     def stop(self) -> None:
         """Tell the watchdog that all workers were stopped, so that it kills none."""
         self._say("bye\n")
-        os.close(self.pipe)
-        os.waitpid(self.pid, 0)
+        self.close()
+        if self.pid:
+            os.waitpid(self.pid, 0)
+
+    def close(self) -> None:
+        """Close the pipe."""
+        if self.pipe >= 0:
+            os.close(self.pipe)
+            self.pipe = -1
 
     def _say(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # the watchdog was killed: there is none to tell
-            os.write(self.pipe, line.encode())
+        if self.pipe >= 0:
+            with suppress(BrokenPipeError):  # the watchdog was killed: there is none to tell
+                os.write(self.pipe, line.encode())
 
 
 def _watch(reader: int) -> int:

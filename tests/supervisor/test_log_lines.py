@@ -9,9 +9,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from pyxqueue.supervisor import log_process
 from pyxqueue.supervisor.log_process import LogWriter
 from pyxqueue.supervisor.log_thread import QueuedLines, queued_lines
 from pyxqueue.worker.events import log
@@ -87,6 +89,32 @@ def test_a_killed_writer_is_replaced(handler: Blocking) -> None:
 
     said = handler.path.read_text().splitlines()
     assert said == ["the process that writes the log was killed: started another", "after it"]
+
+
+def test_a_killed_writer_that_cannot_be_replaced_now(handler: Blocking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again, and lines wait until then; a supervisor that ends meanwhile loses only these."""
+    os.write(handler.writer, b"x" * 100)
+    failing = Mock(side_effect=BlockingIOError("no room"))
+    with closing(LogWriter()) as writer:
+        os.kill(writer.pid, signal.SIGKILL)
+        with monkeypatch.context() as full:
+            full.setattr(log_process, "fork", failing)
+            until(lambda: tended(writer).pid == 0, "no other can be started")
+            tended(writer)
+            log.warning("meanwhile")
+        tended(writer)
+
+    assert failing.call_count == 2
+    text = "the process that writes the log was killed"
+    said = handler.path.read_text().splitlines()
+    assert said == [f"{text}, and no other can be started now: no room", "meanwhile", f"{text}: started another"]
+
+    writer = LogWriter()
+    os.kill(writer.pid, signal.SIGKILL)
+    monkeypatch.setattr(log_process, "fork", failing)
+    until(lambda: tended(writer).pid == 0, "no other can be started")
+    writer.close()
+    assert logging.getLogger("pyxqueue").handlers == [handler]
 
 
 def test_a_record_is_complete_in_the_other_process(tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ from pyxqueue.inflight import InFlightTable, Slots
 from pyxqueue.model.message import Defer, Fail, Retry, Settlement, evolve
 from pyxqueue.model.past import attempts_in
 from pyxqueue.protocols import Broker
-from pyxqueue.supervisor import supervisor
+from pyxqueue.supervisor import supervisor, watchdog
 from pyxqueue.supervisor.care import QueueAccess
 from pyxqueue.supervisor.duties import DutyLoop, lease_renewer, maintenance
 from pyxqueue.supervisor.duties.maintenance import Maintenance
-from pyxqueue.supervisor.processes import end_process, kill_group
+from pyxqueue.supervisor.processes import end_process, fork, kill_group
 from pyxqueue.supervisor.supervisor import Supervisor
 from pyxqueue.supervisor.watchdog import Watchdog, _read
 from pyxqueue.worker.options import WorkerOptions
@@ -445,6 +445,43 @@ def test_a_watchdog_that_was_killed_is_replaced(broker: FakeBroker, caplog: pyte
     thread.join()
 
     assert "the watchdog process was killed" in caplog.text
+    assert not any(map(alive, starter.pids))
+
+
+@pytest.mark.parametrize("times", [2, 1_000_000], ids=["later", "never"])
+def test_a_watchdog_that_cannot_be_started_now(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """When the system has no room for another one, it is tried again, and the supervisor goes on and ends as ever."""
+    starter, failures = Starter(live), list[OSError]()
+    monkeypatch.setattr(supervisor, "_IDLE", 0.01)
+    first: list[int] = []
+
+    def start() -> int:
+        if first and len(failures) < times:
+            failures.append(BlockingIOError("no room"))
+            raise failures[-1]
+        return fork()
+
+    def done() -> bool:
+        if starter.pids and not first:
+            first.append(one._children.watchdog.pid)
+            os.kill(first[0], signal.SIGKILL)
+        return len(failures) >= 2 and (times > 2 or one._children.watchdog.pid not in (0, first[0]))
+
+    def stop() -> None:
+        until(done, "it was tried again")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(watchdog, "fork", start)
+    one = Supervisor(WorkerOptions(processes=1, grace=5), starter, [QueueAccess(lambda: broker)], name=str)  # type: ignore[arg-type,return-value]
+    thread = threading.Thread(target=stop)
+    thread.start()
+    one.run()
+    thread.join()
+
+    assert caplog.text.count("the watchdog process cannot be started now, and is tried again: no room") == 1
+    assert broker.released == [("1", [])]
     assert not any(map(alive, starter.pids))
 
 
