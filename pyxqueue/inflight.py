@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Protocol, cast
 
 from attrs import frozen
@@ -365,7 +366,8 @@ class Slots:
         """Wake the supervisor if it sleeps, so that it sees in time what waits here for too long."""
         (pid,) = _PID.unpack_from(self._memory, _SLEEPER)
         if pid and pid == os.getppid():  # else it is dead
-            os.kill(pid, signal.SIGCHLD)
+            with suppress(OSError):  # this process may have dropped its privileges
+                os.kill(pid, signal.SIGCHLD)
 
     def start(self, slot: int, now: float) -> bool:
         """Mark a delivery as running. Returns False if it was given back meanwhile."""

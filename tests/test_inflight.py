@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -96,6 +97,18 @@ def test_a_supervisor_that_sleeps_is_woken(monkeypatch: pytest.MonkeyPatch, *, s
     Slots(table).wake_supervisor()
 
     assert signals == ([(sleeper, signal.SIGCHLD)] if woken else [])
+
+
+def test_a_supervisor_that_must_not_be_signalled_is_not_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that has dropped its privileges goes on all the same."""
+    kill = Mock(side_effect=PermissionError)
+    monkeypatch.setattr("pyxqueue.inflight.os", SimpleNamespace(**{**vars(os), "kill": kill}))
+    table = InFlightTable()
+    table.sleep(os.getppid())
+
+    Slots(table).wake_supervisor()
+
+    kill.assert_called_once()
 
 
 def test_a_cancellation_is_for_one_delivery() -> None:
