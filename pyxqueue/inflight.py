@@ -34,7 +34,7 @@ SLOTS = 2048
 STUCK = 0.04
 """How many seconds a delivery may wait in a busy worker before all deliveries that wait there are given back."""
 _FREE, _WAITING, _PINNED, _RUNNING, _DONE, _TAKEN = range(6)
-_HEADER = struct.Struct("<dddI16sHHBB")
+_HEADER = struct.Struct("<dddI16sHHBH")
 _LARGEST_FENCE = 2**128 - 1
 _SLOT = 512
 _MARKS = 3 * SLOTS

@@ -42,6 +42,16 @@ def test_a_delivery_on_its_way() -> None:
     assert not table.busy()
 
 
+def test_a_delivery_of_the_last_of_many_queues() -> None:
+    """A worker may serve more than 256."""
+    table = InFlightTable()
+    Slots(table).add("id", "receipt", 1, 0.0, queue=1_000)
+
+    (entry,) = table.entries()
+
+    assert (entry.queue, entry.task_id, entry.receipt) == (1_000, "id", "receipt")
+
+
 def test_what_was_taken_back_cannot_start() -> None:
     """A delivery that was taken back cannot start, and is no longer in flight."""
     table = InFlightTable()
