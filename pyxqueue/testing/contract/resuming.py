@@ -256,17 +256,15 @@ class ResumingLaws(Contract):
             L14.same(kept(backend, task_id), ({}, {}), f"what is kept of {task_id}")
 
     @needs(HasSteps)
+    @needs(HasLocks)
     def test_l14_a_debounced_call_keeps_events(self, harness: Harness) -> None:
         """Until the task has ended; then there are none, as of any other."""
         backend: Any = harness.open()
-        locks = backend if isinstance(backend, HasLocks) else None
-        if locks is None:
-            return
         message = s.job("a", delay_ms=5_000, lock=lock_text(LockKind.DEBOUNCE, b"one"))
         terms = LockTerms(max_wait_ms=60_000)
-        locks.enqueue_unique([message], terms)
+        backend.enqueue_unique([message], terms)
         L14.same(backend.send_event("a", "e", b"1"), EventStatus.STORED, "an event while it is delayed")
-        (placed,) = locks.enqueue_unique([message], terms)
+        (placed,) = backend.enqueue_unique([message], terms)
         L14.same(placed.placement, Placement.REPLACED, "a further call")
         L14.same(kept(backend), ({}, {"e": b"1"}), "what is kept after it")
         harness.advance(6_000)
