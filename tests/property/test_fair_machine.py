@@ -275,6 +275,8 @@ class FairMachine(RuleBasedStateMachine):
             found = self.backend.claim("one", 3, 0)
             self.backend.settle([Settlement(one.receipt, Done()) for one in found])
             self.look()
+            if not found and not self.infos():
+                break
         depth = self.backend.depth()
         assert (depth.ready, depth.in_flight, depth.delayed, depth.blocked) == (0, 0, 0, 0)
         assert self.fair_lines.tenants(9) == []
