@@ -223,6 +223,8 @@ class BackendMachine(RuleBasedStateMachine):
     def claimed(self, consumer: str, limit: int) -> list[Claim]:
         """Claim from the backend; if the laws allow what it returned, make the model deliver the same."""
         self.backend.maintain(256)
+        if not self.maintain_reclaims:  # then what has expired ends before what is reclaimed
+            self.maintain_model(None)
         deliveries = self.backend.claim(consumer, limit, 0)
         self.reclaim()
         self.maintain_model(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -13,6 +14,8 @@ from pyxqueue.testing.machine import HISTORY, backend_machine
 from pyxqueue.testing.memory import MemoryHarness
 from tests.contract.wrong import PLANTED, Wrong
 from tests.contract.wrong.prelude import harness_of
+
+from ..support.machines import MakeHarness, in_file, in_memory, replay
 
 TestMemory = backend_machine(lambda: nullcontext(MemoryHarness())).TestCase
 TestMemory.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
@@ -87,3 +90,26 @@ def test_a_backend_may_say_that_maintain_reclaims() -> None:
     )
     with pytest.raises(AssertionError):
         run_state_machine_as_test(backend_machine(lambda: nullcontext(harness())), settings=THOROUGH)
+
+
+@pytest.mark.parametrize("make", [in_memory, in_file], ids=["memory", "sqlite"])
+def test_what_has_expired_ends_before_what_is_taken_over(make: MakeHarness) -> None:
+    """Which of them the history forgets is that of the backend: a sequence in which the model had forgotten another."""
+    state: Any = backend_machine(make)()
+    try:
+        replay(
+            state,
+            lambda: state.advance(steps=1),
+            lambda: state.claim(consumer="one", limit=1, lost=False),
+            lambda: state.enqueue(tasks=[(("a", False), 0, 0)]),
+            lambda: state.enqueue(tasks=[(("a", True), 0, 0), (("b", False), 0, 4), (("e", False), 0, 4)]),
+            lambda: state.advance(steps=1),
+            lambda: state.advance(steps=1),
+            lambda: state.run_again(consumer="one", slot="e"),
+            lambda: state.administer(action="cancel", chosen=["a"]),
+            lambda: state.take_over(consumer="one", other="two"),
+            lambda: state.enqueue(tasks=[(("a", True), 0, 1), (("a", True), 0, 1), (("a", True), 0, 2)]),
+            lambda: state.advance(steps=3),
+        )
+    finally:
+        state.teardown()

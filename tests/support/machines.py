@@ -38,3 +38,11 @@ def run(machine: type[RuleBasedStateMachine], make: MakeHarness, examples: int, 
     """Run a machine that makes its store with `make_harness`, for so many sequences of so many steps."""
     on_it = type("Machine", (machine,), {"make_harness": staticmethod(make)})
     run_state_machine_as_test(on_it, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None))
+
+
+def replay(state: RuleBasedStateMachine, *steps: Callable[[], object]) -> None:
+    """Take steps that were found, and check after each of them what must hold."""
+    for step in (lambda: None, *steps):
+        step()
+        for one in state.invariants:
+            one.function(state)
