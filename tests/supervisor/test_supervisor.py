@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -382,7 +383,8 @@ def test_stopping_while_the_store_is_away(broker: FakeBroker) -> None:
 
 def test_no_duty_is_tried_while_stopping_without_a_store(broker: FakeBroker) -> None:
     """A request would wait until it times out, and use up the grace period of running tasks."""
-    access = QueueAccess(lambda: broker)  # type: ignore[arg-type,return-value]
+    known: Any = broker
+    access = QueueAccess(lambda: known)
     one = Supervisor(WorkerOptions(processes=1), Starter(live), [access], name=str)
     one._cares[0].duties = DutyLoop([Maintenance(broker)], monotonic=itertools.count(0, 10).__next__)  # type: ignore[arg-type]
     broker.away = True
@@ -474,7 +476,8 @@ def test_a_watchdog_that_cannot_be_started_now(
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(watchdog, "fork", start)
-    one = Supervisor(WorkerOptions(processes=1, grace=5), starter, [QueueAccess(lambda: broker)], name=str)  # type: ignore[arg-type,return-value]
+    known: Any = broker
+    one = Supervisor(WorkerOptions(processes=1, grace=5), starter, [QueueAccess(lambda: known)], name=str)
     thread = threading.Thread(target=stop)
     thread.start()
     one.run()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from types import SimpleNamespace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import redis
@@ -350,11 +350,11 @@ def count_questions(monkeypatch: pytest.MonkeyPatch, failures: int = 0) -> list[
 def test_a_silent_sentinel_is_passed_over_soon(masters: tuple[Server, Server, Server]) -> None:
     """Its clients wait for a second, however long a command may take."""
     config = ConnectionConfig.from_url(url_of(masters[2]))
-    client = config.open(timeout=30, retries=3)
-    pools = [client._pool, config.open_async(timeout=30, retries=3)._pool]  # type: ignore[attr-defined] # of Sentinels
+    client: Any = config.open(timeout=30, retries=3)
+    aclient: Any = config.open_async(timeout=30, retries=3)
 
-    for pool in pools:
-        for sentinel in pool.sentinel_manager.sentinels:
+    for one in (client, aclient):
+        for sentinel in one._pool.sentinel_manager.sentinels:
             settings = sentinel.connection_pool.connection_kwargs
             assert (settings["socket_timeout"], settings["socket_connect_timeout"]) == (1.0, 1.0)
     client.close()
@@ -365,7 +365,7 @@ def test_one_thread_waits_for_the_sentinels(
 ) -> None:
     """The others use their connections to the master meanwhile."""
     monkeypatch.setattr("pyxqueue.backends.redis.looking._EVERY", 0.0)
-    client = ConnectionConfig.from_url(url_of(masters[2])).open(timeout=5, retries=3)
+    client: Any = ConnectionConfig.from_url(url_of(masters[2])).open(timeout=5, retries=3)
     assert client.execute_command("XLEN", "tasks") == 0
     asking, answered, asked = threading.Event(), threading.Event(), list[str]()
     discover = Sentinels.discover_master
@@ -380,7 +380,7 @@ def test_one_thread_waits_for_the_sentinels(
     with monkeypatch.context() as patch, ThreadPoolExecutor(2) as threads:
         threads.submit(client.execute_command, "XLEN", "tasks").result(20)
         patch.setattr(Sentinels, "discover_master", slow)
-        waiting = threads.submit(lambda: client.master)  # type: ignore[attr-defined] # of the kind that follows Sentinels
+        waiting = threads.submit(lambda: client.master)
         assert asking.wait(20)
 
         assert client.execute_command("XLEN", "tasks") == 0
