@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pyxqueue.backends.redis import RedisBackend, commands
-from pyxqueue.backends.redis.scripts import SCRIPTS
+from pyxqueue.backends.redis.scripts import script
 from pyxqueue.model.message import FLOW_VERSION, Done, Message, Record, Settlement, TaskStatus
 from tests.support.redis_counts import calls
 
@@ -141,8 +141,7 @@ def test_two_claimers_draw_each_task_once(backend: RedisBackend, monkeypatch: py
     assert claimed(backend) == ["t0"]
     looks = [commands.draws(registration.keys, {"a": 1}) for _ in range(2)]
     found = [
-        registration.session.execute("EVAL", SCRIPTS["draws"].text, len(one.keys), *one.keys, *one.args)
-        for one in looks
+        registration.session.execute("EVAL", script("draws").text, len(one.keys), *one.keys, *one.args) for one in looks
     ]
     assert found[0] == found[1]
     for standing in found:

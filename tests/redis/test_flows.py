@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pyxqueue.backends.redis import RedisBackend, commands
-from pyxqueue.backends.redis.scripts import SCRIPTS
+from pyxqueue.backends.redis.scripts import script
 from pyxqueue.backends.redis.steps import call
 from pyxqueue.errors import BrokerError
 from pyxqueue.model.flows import many
@@ -46,8 +46,8 @@ def test_a_supervisor_promotes_what_a_dead_process_left(backend: RedisBackend, c
         listener.subscribe(key(stream_key, "delayed"))
         listener.get_message(timeout=5)
         command = commands.settle(backend._registration.keys, 10, [done(held.receipt, "a0")])
-        script = (len(command.keys), *command.keys, *command.args)
-        assert client.execute_command("EVAL", SCRIPTS["settle"].text, *script) == [1, b"\1last"]
+        given = (len(command.keys), *command.keys, *command.args)
+        assert client.execute_command("EVAL", script("settle").text, *given) == [1, b"\1last"]
         heard = listener.get_message(timeout=5)
     assert heard["data"] == b"0"
     (info,) = backend.show(["last"])

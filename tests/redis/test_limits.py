@@ -62,9 +62,9 @@ def test_a_supervisor_admits_what_a_dead_process_left(backend: RedisBackend, cli
 
 
 def commands_text(name: str) -> str:
-    from pyxqueue.backends.redis.scripts import SCRIPTS  # noqa: PLC0415 - only this test sends a script by itself
+    from pyxqueue.backends.redis.scripts import script  # noqa: PLC0415 - only this test sends a script by itself
 
-    return SCRIPTS[name].text
+    return script(name).text
 
 
 @pytest.mark.parametrize("name", ["gates", "lines", "turns"])

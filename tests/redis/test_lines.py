@@ -12,7 +12,7 @@ import pytest
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.backends.redis.claiming import Reader
 from pyxqueue.backends.redis.keys import live_of
-from pyxqueue.backends.redis.scripts import SCRIPTS
+from pyxqueue.backends.redis.scripts import script
 from pyxqueue.backends.redis.session import Session
 from pyxqueue.model import wire
 from pyxqueue.model.message import Delivery, Done, Extension, LeaseStatus, Message, Progress, Retry, Settlement
@@ -117,7 +117,7 @@ def test_a_repeat_takes_nothing_from_another_consumer(
     """What was read beyond the limit is given back, the reply is lost, another consumer claims it, and the command is
     sent again."""
     fill(backend, 2, 4)
-    execute, unread, others = Session.execute, SCRIPTS["unread"], list[Delivery]()
+    execute, unread, others = Session.execute, script("unread"), list[Delivery]()
 
     def execute_twice(session: Session, *args: Any, **options: Any) -> Any:
         reply = execute(session, *args, **options)

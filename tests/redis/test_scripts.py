@@ -8,23 +8,23 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from pyxqueue.backends.redis.scripts import SCRIPTS, for_cluster
+from pyxqueue.backends.redis.scripts import NAMES, for_cluster, script
 
 SPARE = 20
 """How many of the 200 local variables that Lua allows in a function each script leaves free at least."""
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_script_brings_only_the_functions_it_uses(name: str) -> None:
     """Each function costs something at every call."""
-    code = re.sub(r"--.*", "", SCRIPTS[name].text)
+    code = re.sub(r"--.*", "", script(name).text)
     for function in re.findall(r"^(?:local )?function ([\w.]+)", code, re.MULTILINE):
         assert len(re.findall(rf"(?<![\w.]){re.escape(function)}\b", code)) > 1, function
 
 
 def test_enqueue_does_not_bring_what_ends_a_task() -> None:
-    assert "local function end_task" in SCRIPTS["settle"].text
-    assert "local function end_task" not in SCRIPTS["enqueue"].text
+    assert "local function end_task" in script("settle").text
+    assert "local function end_task" not in script("enqueue").text
 
 
 def test_each_script_leaves_room_for_more_functions(redis_url: str) -> None:
@@ -39,6 +39,6 @@ def test_each_script_leaves_room_for_more_functions(redis_url: str) -> None:
                 return str(error)
             return ""
 
-        for name, script in SCRIPTS.items():
-            assert (refusal(script.text), name) == ("", name)
-            assert (refusal(for_cluster(("EVAL", script.text))[1]), name) == ("", name)
+        for name in NAMES:
+            assert (refusal(script(name).text), name) == ("", name)
+            assert (refusal(for_cluster(("EVAL", script(name).text))[1]), name) == ("", name)

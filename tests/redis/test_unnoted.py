@@ -10,7 +10,7 @@ import pytest
 
 from pyxqueue import AsyncResult, Concurrency, Task, TaskQueue, chain, current_task
 from pyxqueue.backends.redis import RedisBackend, commands, unnoted
-from pyxqueue.backends.redis.scripts import SCRIPTS
+from pyxqueue.backends.redis.scripts import script
 from pyxqueue.model.message import (
     FLOW_VERSION,
     Defer,
@@ -284,10 +284,10 @@ def about_to_start(backend: RedisBackend) -> None:
     """What it waited for has ended, and the process that settled it has died before it promoted the successor."""
     backend.enqueue(flow(Message("last", "job")))
     (held,) = backend.claim("w", 1, 0)
-    keys, script = backend._registration.keys, SCRIPTS["settle"].text
+    keys, settle = backend._registration.keys, script("settle").text
     command = commands.settle(keys, 10, [done(held)])
     execute = backend._session.execute
-    assert execute("EVAL", script, len(command.keys), *command.keys, *command.args) == [1, b"\1last"]
+    assert execute("EVAL", settle, len(command.keys), *command.keys, *command.args) == [1, b"\1last"]
 
 
 OF_FLOWS: dict[Callable[[RedisBackend], None], str] = {

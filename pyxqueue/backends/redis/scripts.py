@@ -1,5 +1,5 @@
-"""The Lua scripts, read once when the module is imported. Each is one file, behind the functions of `_common.lua` that
-it uses.
+"""The Lua scripts, whose files are read when the module is imported. Each is one file, behind the functions of
+`_common.lua` that it uses.
 
 In a cluster they have another form, in which `_cluster.lua` replaces some of these functions.
 """
@@ -33,15 +33,14 @@ class _Block(Struct, frozen=True):
     text: str
     names: frozenset[str]
     """What it defines."""
-    words: frozenset[str]
-    """All names that occur in it."""
 
     @classmethod
     def of(cls, text: str) -> _Block:
         names = frozenset(name.strip() for line in _DEFINED.findall(text) for name in line.split(","))
-        return cls(text, names, _words(text))
+        return cls(text, names)
 
 
+@cache
 def _words(text: str) -> frozenset[str]:
     """Return the names in a text: of `rates.at(gate)` these are `rates`, `rates.at` and `gate`."""
     found = _WORD.findall(_NO_CODE.sub("", text))
@@ -49,42 +48,49 @@ def _words(text: str) -> frozenset[str]:
 
 
 _FOLDER = resources.files(__package__ or "") / "lua"
+# All at once: an upgrade may replace the files while the program runs.
+_TEXTS = {file.name.removesuffix(".lua"): file.read_text("utf-8") for file in _FOLDER.iterdir()}
+NAMES = tuple(sorted(name for name in _TEXTS if not name.startswith("_")))
+"""Of the scripts."""
 
 
-def _load(blocks: Sequence[_Block]) -> dict[str, Script]:
-    scripts = {}
-    for file in _FOLDER.iterdir():
-        name, _, ending = file.name.partition(".")
-        if ending == "lua" and not name.startswith("_"):
-            text = _with_used(blocks, file.read_text("utf-8"))
-            scripts[name] = Script(text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - Redis's choice
-    return scripts
+@cache
+def script(name: str) -> Script:
+    """The script of this name. It is put together when it is first asked for: few programs use all of them."""
+    return _composed(_common(), name)
 
 
-def _blocks(file: str) -> list[_Block]:
-    return [_Block.of(text) for text in (_FOLDER / file).read_text("utf-8").split("\n\n")]
+def _composed(blocks: Sequence[_Block], name: str) -> Script:
+    text = _with_used(blocks, _TEXTS[name])
+    return Script(text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - Redis's choice
 
 
-def _with_used(blocks: Sequence[_Block], script: str) -> str:
-    """Return `script` after those `blocks` that it uses, directly or not: Lua makes each function again whenever a
-    script runs."""
-    words, used = _words(script), [script]
+@cache
+def _common() -> Sequence[_Block]:
+    return _blocks("_common")
+
+
+def _blocks(name: str) -> Sequence[_Block]:
+    return [_Block.of(text) for text in _TEXTS[name].split("\n\n")]
+
+
+def _with_used(blocks: Sequence[_Block], own: str) -> str:
+    """Return a script's `own` text after those `blocks` that it uses, directly or not: Lua makes each function again
+    whenever a script runs."""
+    words, used = _words(own), [own]
     for block in reversed(blocks):  # what a block uses stands before it
         if not block.names.isdisjoint(words):
-            words |= block.words
+            words |= _words(block.text)
             used.append(block.text)
     return "\n\n".join(reversed(used))
-
-
-SCRIPTS = _load(_blocks("_common.lua"))
 
 
 @cache
 def _for_clusters() -> Mapping[str, str]:
     """For the text of each script and its digest: those of its form for a cluster."""
-    replaced = {one.names: one for one in _blocks("_cluster.lua") if one.names}
-    scripts = _load([replaced.get(block.names, block) for block in _blocks("_common.lua")])
-    pairs = [(one, scripts[name]) for name, one in SCRIPTS.items()]
+    replaced = {one.names: one for one in _blocks("_cluster") if one.names}
+    blocks = [replaced.get(block.names, block) for block in _common()]
+    pairs = [(script(name), _composed(blocks, name)) for name in NAMES]
     return {old.sha: new.sha for old, new in pairs} | {old.text: new.text for old, new in pairs}
 
 
@@ -92,5 +98,5 @@ def for_cluster(command: Sequence[Any]) -> Sequence[Any]:
     """The command as it is sent to a cluster: a script of ours in its form for one."""
     if command[0] not in ("EVALSHA", "EVAL"):
         return command
-    name, script, *rest = command
-    return name, _for_clusters().get(script, script), *rest
+    name, sent, *rest = command
+    return name, _for_clusters().get(sent, sent), *rest

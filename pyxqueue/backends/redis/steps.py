@@ -19,7 +19,7 @@ from ...clock import is_over, seconds_left
 from ...errors import BrokerError
 from ...waking import Bell
 from .commands import Command
-from .scripts import SCRIPTS
+from .scripts import script
 
 T = TypeVar("T")
 
@@ -118,15 +118,15 @@ Steps: TypeAlias = Generator[Request, Any, T]
 
 
 def _reply(command: Command[Any], seconds: float | None = None) -> Steps[Any]:
-    script = SCRIPTS[command.script]
+    known = script(command.script)
     args = (len(command.keys), *command.keys, *command.args)
     reply, is_known = None, True
     try:
-        reply = yield Execute(("EVALSHA", script.sha, *args), seconds)
+        reply = yield Execute(("EVALSHA", known.sha, *args), seconds)
     except NoScriptError:
         is_known = False  # it must not be the context of a later error
     if not is_known:
-        reply = yield Execute(("EVAL", script.text, *args), seconds)
+        reply = yield Execute(("EVAL", known.text, *args), seconds)
     return reply
 
 
@@ -151,13 +151,13 @@ def call(command: Command[T], seconds: float | None = None) -> Steps[T]:
 def call_together(command: Command[T], key: str, more: Sequence[Sequence[Any]]) -> Steps[tuple[T, Sequence[Any]]]:
     """`call` with other commands after it on the same connection, all of them about this key. Returns the replies to
     these too."""
-    script = SCRIPTS[command.script]
+    known = script(command.script)
     args = (len(command.keys), *command.keys, *command.args)
     replies: Sequence[Any] = ()
     with suppress(NoScriptError):
-        replies = yield Together(key, [("EVALSHA", script.sha, *args), *more])
+        replies = yield Together(key, [("EVALSHA", known.sha, *args), *more])
     if not replies:
-        replies = yield Together(key, [("EVAL", script.text, *args), *more])
+        replies = yield Together(key, [("EVAL", known.text, *args), *more])
     result = command.parse(replies[0])
     yield from _follow(command, replies[0])
     return result, replies[1:]
