@@ -240,12 +240,16 @@ def slot_text(start_ms: int, rows: Mapping[str, Row]) -> str:
     return "\n".join([str(start_ms), *lines])
 
 
-def read_slot(text: str) -> tuple[int, dict[str, Row]]:
-    """Return when a slot begins, and its rows; -1 and none for a text that is not a slot."""
-    start, *lines = text.split("\n", MAX_NAMES + 1)
-    if not _TIME.fullmatch(start):
-        return -1, {}
+def read_slot(text: str, wanted: int | None = None) -> tuple[int, dict[str, Row]]:
+    """Return when a slot begins, and its rows; -1 and none for a text that is not a slot.
+
+    `wanted`: a slot that begins at another time is of an earlier turn of the ring, and its rows are not read.
+    """
+    begun, *lines = text.split("\n", MAX_NAMES + 1)
+    start = int(begun) if _TIME.fullmatch(begun) else -1
     rows: dict[str, Row] = {}
+    if start < 0 or wanted not in (None, start):
+        return start, rows
     for line in lines:
         escaped, tab, numbers = line.partition("\t")
         if tab:
@@ -254,7 +258,7 @@ def read_slot(text: str) -> tuple[int, dict[str, Row]]:
                 if int(column) < COLUMNS:
                     row[int(column)] = min(MAX_NUMBER, int(number))
             add_row(rows, _ESCAPE.sub(lambda found: _ORIGINALS[found[0]], escaped), row)
-    return int(start), rows
+    return start, rows
 
 
 def minute_slot(start_ms: int) -> str:
@@ -282,9 +286,9 @@ def _close(slots: Slots, start: int, rows: Mapping[str, Row]) -> None:
     """Add the rows of a minute that is over to the other slots."""
     homes = ((minute_slot(start), start), (ten_slot(start), start - start % TEN_MINUTES), (TOTAL, None))
     for slot, begins in homes:
-        found, there = read_slot(slots.get(slot, ""))
-        if found < 0 or (begins is not None and found != begins):  # of an earlier turn of the ring
-            found, there = start if begins is None else begins, {}
+        found, there = read_slot(slots.get(slot, ""), begins)
+        if found < 0 or begins is not None:
+            found = start if begins is None else begins
         for name, row in rows.items():
             add_row(there, name, row)
         slots[slot] = slot_text(found, there)
@@ -315,8 +319,7 @@ def show(slots: Mapping[str, str], minutes: int, now_ms: int) -> Statistics:
     for start, slot in zip(
         range(last - length * (count - 1), last + 1, length), slots_of(minutes, now_ms), strict=True
     ):
-        found, there = read_slot(slots.get(slot, ""))
-        there = there if found == start else {}
+        _, there = read_slot(slots.get(slot, ""), start)
         if rows and current - current % length == start:
             for name, row in rows.items():
                 add_row(there, name, row)
