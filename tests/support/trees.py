@@ -15,6 +15,8 @@ from typing import Self
 from .until import until
 
 ROOT = Path(__file__).parent.parent.parent
+WITHOUT_TELEMETRY = Path(__file__).with_name("without_telemetry")
+"""What programs of the tests import first from."""
 FOREIGN = ("PYXQUEUE_URL", "PYXQUEUE_EAGER", "PYXQUEUE_LEASE", "PYTHONUNBUFFERED")
 """Variables that would change what a test means."""
 MARK = "TEST_TREE"
@@ -27,7 +29,7 @@ MORE_PATHS = "TEST_PATHS"
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """What programs of the tests see of this process's environment, and `more`."""
     inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    paths = [str(ROOT), *filter(None, [os.environ.get(MORE_PATHS)])]
+    paths = [str(WITHOUT_TELEMETRY), str(ROOT), *filter(None, [os.environ.get(MORE_PATHS)])]
     return {**inherited, "PYTHONPATH": os.pathsep.join(paths), **more}
 
 

@@ -1,0 +1,1 @@
+"""A folder from which programs of the tests import `opentelemetry`, and learn that it is not installed."""
