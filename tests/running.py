@@ -12,7 +12,11 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from .support.trees import WITHOUT_TELEMETRY
+
 ROOT = Path(__file__).parent.parent
+WITH_TELEMETRY = {"PYTHONPATH": str(ROOT)}
+"""A variable for programs that need OpenTelemetry."""
 PATIENCE = 240
 """Seconds until a program counts as hung: the kit runs for half a minute alone, and for longer beside other tests."""
 
@@ -30,7 +34,8 @@ class Place:
     def environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYXQUEUE")}
         store = {} if self.url is None else {"PYXQUEUE_URL": self.url}
-        return {**inherited, **store, "PYTHONPATH": str(ROOT), **self.more}
+        path = os.pathsep.join([str(WITHOUT_TELEMETRY), str(ROOT)])
+        return {**inherited, **store, "PYTHONPATH": path, **self.more}
 
     def run(self, *args: str, options: Sequence[str] = ()) -> str:
         """Run a program to its end and return what it printed; it must exit with 0."""

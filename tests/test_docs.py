@@ -37,7 +37,7 @@ from pyxqueue.testing.servers import Server
 from pyxqueue.worker.batch_sizer import BUDGET, MAX_BATCH
 
 from .conftest import Servers, kinds_to_test
-from .running import PATIENCE, ROOT, Place, assert_printed
+from .running import PATIENCE, ROOT, WITH_TELEMETRY, Place, assert_printed
 
 PAGES = [
     ROOT / "README.md",
@@ -167,7 +167,9 @@ def run(
     runs = [name for name, source in files.items() if "queue.run(" in source or "run_workers(" in source]
     served = runs + [f"{module}.py" for module in shown if f"{module}.py" not in runs]
     # A page that does not speak of Redis is on the store that its reader has.
-    place = Place(folder, server.url if any("redis" in block.text for block in found) else None)
+    url = server.url if any("redis" in block.text for block in found) else None
+    traced = any("opentelemetry" in block.text or "otel" in block.text for block in found)
+    place = Place(folder, url, WITH_TELEMETRY if traced else {})
     with ExitStack() as stack:
         for name in served:
             module = name.removesuffix(".py")
@@ -175,7 +177,7 @@ def run(
             command = program(shown[module]) if module in shown else alone
             stack.enter_context(place.worker(*command, output=folder / f"{module}.log"))
         _run_files(place, {name: source for name, source in files.items() if name not in served})
-        _run_rest(evolve(place, more={"PYXQUEUE_EAGER": "1"}) if eager and not served else place, found)
+        _run_rest(evolve(place, more={**place.more, "PYXQUEUE_EAGER": "1"}) if eager and not served else place, found)
         for words, lines in console:
             if words[:2] == ["pyxqueue", "worker"]:
                 assert_shown([*lines, "..."], (folder / f"{words[2]}.log").read_text(), folder)

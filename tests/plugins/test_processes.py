@@ -11,7 +11,7 @@ import pytest
 from attrs import frozen
 
 from tests.conftest import Servers, kinds_to_test
-from tests.running import Place
+from tests.running import WITH_TELEMETRY, Place
 from tests.support.until import until
 
 if sys.platform != "linux":
@@ -99,7 +99,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers, stre
     (tmp_path / "app.py").write_text(APP.format(name=stream_key))
     (tmp_path / "main.py").write_text("from pyxqueue.cli import main\nmain()\n")
     (tmp_path / "nofork.py").write_text(f"{NO_FORK}\nfrom pyxqueue.cli import main\nmain()\n")
-    return Traced(tmp_path, url)
+    return Traced(tmp_path, url, WITH_TELEMETRY)
 
 
 @pytest.mark.parametrize(
