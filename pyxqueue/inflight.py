@@ -150,6 +150,9 @@ class Start:
 class Mailbox:
     """Messages from the supervisor to a worker process, one letter at a time."""
 
+    SIZE = _MAIL_SIZE
+    """Bytes of the largest letter."""
+
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
 

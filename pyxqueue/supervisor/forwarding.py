@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
+from ..inflight import Mailbox
 from ..worker.events import Event, packed
 from .children import Child
 
@@ -21,8 +22,14 @@ class EventForwarder:
     _waiting: deque[bytes] = field(factory=lambda: deque(maxlen=_MOST), init=False)
 
     def add(self, queue: int, event: Event) -> None:
-        """Keep an event for the observer of a queue, which is given by its number."""
-        self._waiting.append(packed(queue, event))
+        """Keep an event for the observer of a queue, which is given by its number.
+
+        One that is larger than a letter, with a name that another program has stored, would hold up all behind it: the
+        log alone has it.
+        """
+        line = packed(queue, event)
+        if len(line) <= Mailbox.SIZE:
+            self._waiting.append(line)
 
     def hand_out(self, children: Sequence[Child]) -> None:
         """Forward waiting events to processes that have started."""

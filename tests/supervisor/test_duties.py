@@ -419,6 +419,7 @@ def test_a_store_that_cannot_be_reached(
         ("unready", "delayed tasks cannot be made ready now"),
     ],
 )
+@pytest.mark.parametrize("error", [BrokerError("no"), KeyError("no")], ids=["refusal", "fault"])
 def test_a_store_that_refuses(
     duties: DutyLoop,
     broker: FakeBroker,
@@ -428,12 +429,13 @@ def test_a_store_that_refuses(
     *,
     duty: str,
     words: str,
+    error: Exception,
 ) -> None:
-    """The refusal is logged once, and the other duties go on."""
+    """The refusal is logged once, and the other duties go on. So it is with a backend that has a fault."""
     runs, *_ = hold(table, "one", "two")
     table.slots.start(runs, START)
     time.now += 2 * STUCK
-    setattr(broker, duty, BrokerError("no"))
+    setattr(broker, duty, error)
     for _ in range(8):
         duties.step([table])
         time.now += RENEW
@@ -444,7 +446,7 @@ def test_a_store_that_refuses(
     assert [record.getMessage() for record in caplog.records].count(words) == 1
     setattr(broker, duty, None)
     duties.step([table])
-    setattr(broker, duty, BrokerError("no"))
+    setattr(broker, duty, error)
     time.now += 2.0
     duties.step([table])
     assert [record.getMessage() for record in caplog.records].count(words) == (1 if duty == "unable" else 2)

@@ -46,6 +46,17 @@ def test_each_event_reaches_the_observer_of_its_queue_once() -> None:
     assert (told(first), told(second)) == ([], [])
 
 
+def test_an_event_that_is_too_large_holds_up_no_other() -> None:
+    """A name that another program has stored."""
+    forwarder, child = EventForwarder(), started()
+    forwarder.add(0, TaskExpired("t1", "n" * 40_000, "cg"))
+    forwarder.add(0, SKIPPED)
+
+    forwarder.hand_out([child])
+
+    assert told(child) == [(0, SKIPPED)]
+
+
 def test_a_process_that_has_not_started_gets_none() -> None:
     """It may never do so. The events wait."""
     forwarder, child = EventForwarder(), Child(1)

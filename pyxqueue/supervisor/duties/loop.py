@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from attrs import define, field
 
-from ...errors import BrokerError, BrokerUnavailableError
+from ...errors import BrokerUnavailableError
 from ...inflight import InFlightTable
 from ...worker.events import log
 
@@ -61,7 +61,8 @@ class Punctual(Protocol):
 
 @define(eq=False)
 class DutyLoop:
-    """Does each duty when it is due. A duty that the store refuses does not stop the others."""
+    """Does each duty when it is due. A duty that the store refuses, or in which a backend fails, does not stop the
+    others: the supervisor that ended would end its workers."""
 
     duties: Sequence[Duty]
     _monotonic: Callable[[], float] = time.monotonic
@@ -77,7 +78,7 @@ class DutyLoop:
     _failing_since: float = field(default=0.0, init=False)
     _due: dict[Duty, float] = field(factory=dict, init=False)
     _refused: dict[Duty, str] = field(factory=dict, init=False)
-    """The duties that the store refuses now, with its message."""
+    """The duties that fail now, with what the error says."""
 
     def step(self, tables: Sequence[InFlightTable]) -> float:
         """Do what is due now, and return after how many seconds this is to be called again."""
@@ -122,10 +123,10 @@ class DutyLoop:
             seconds = duty.step(tables, now)
         except BrokerUnavailableError:
             raise
-        except BrokerError as error:
+        except Exception as error:  # noqa: BLE001 - a backend of another package may raise anything; it is logged
             seconds = duty.retry_after
-            if self._refused.get(duty) != str(error):  # the same refusal is logged once
-                self._refused[duty] = str(error)
+            if self._refused.get(duty) != (said := f"{type(error).__name__}: {error}"):  # the same one is logged once
+                self._refused[duty] = said
                 log.exception("%s%s", duty.refusal, self.of and f" ({self.of.strip()})")
         else:
             self._refused.pop(duty, None)
