@@ -227,7 +227,7 @@ def test_threads_that_fork_at_the_same_time(open_store: Open) -> None:
             backend.enqueue([Message(f"{name}-{number}", "kit.job")])
 
     def fork_often() -> None:
-        for _ in range(40):
+        for _ in range(20):
             pid = fork()
             if pid == 0:
                 os._exit(0)
@@ -237,13 +237,12 @@ def test_threads_that_fork_at_the_same_time(open_store: Open) -> None:
     forkers = [threading.Thread(target=fork_often, daemon=True) for _ in range(2)]
     for thread in (*writers, *forkers):
         thread.start()
-    for thread in forkers:
-        thread.join(30)
+    for thread in forkers:  # one that is locked out reaches the time limit of the test, which shows where each waits
+        thread.join()
     done.set()
     for thread in writers:
-        thread.join(30)
+        thread.join()
 
-    assert not any(thread.is_alive() for thread in (*writers, *forkers))
     assert stores[0].enqueue([Message("after", "kit.job")]) == [True]
 
 
