@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend, commands, steps
+from pyxqueue.backends.redis.scripts import script
 from pyxqueue.errors import BrokerError
 from pyxqueue.model.locks import LockTerms
 from pyxqueue.model.message import (
@@ -47,9 +48,9 @@ def test_a_supervisor_admits_what_a_dead_process_left(backend: RedisBackend, cli
         listener.get_message(timeout=5)
         registration = backend._registration
         command = commands.settle(registration.keys, 10, [done(held.receipt, "a")])
-        script = (len(command.keys), *command.keys, *command.args)
-        sent = commands_text("settle")
-        assert client.execute_command("EVAL", sent, *script)[0] == 1
+        given = (len(command.keys), *command.keys, *command.args)
+        sent = script("settle").text
+        assert client.execute_command("EVAL", sent, *given)[0] == 1
         heard = [listener.get_message(timeout=5) for _ in range(2)]
     assert {"type": "message", "pattern": None, "channel": key(stream_key, "delayed").encode(), "data": b"0"} in heard
     assert tokens(backend.limits()) == {GATE: (0, 1)}
@@ -59,12 +60,6 @@ def test_a_supervisor_admits_what_a_dead_process_left(backend: RedisBackend, cli
     assert tokens(backend.limits()) == {GATE: (1, 0)}
     assert backend.maintain(256) == -1
     assert client.exists(key(stream_key, "delayed"), key(stream_key, "turns"), key(stream_key, "lines")) == 0
-
-
-def commands_text(name: str) -> str:
-    from pyxqueue.backends.redis.scripts import script  # noqa: PLC0415 - only this test sends a script by itself
-
-    return script(name).text
 
 
 @pytest.mark.parametrize("name", ["gates", "lines", "turns"])
