@@ -1,8 +1,9 @@
 -- Makes what a group has stored older: what waits, what is held, and all times that are noted.
--- KEYS: meta, new, delayed, notes, gates, turns, supervisors, expiries, dependents, statistics; then the live streams.
+-- KEYS: new, delayed, notes, gates, turns, supervisors, expiries, dependents, statistics; then the live streams.
 -- ARGV: the name of the group, how many ms older, the prefix of the keys of tasks; then the place of each live stream,
 -- and where the group stood in it when it was paused, "" if it is not paused.
-local meta, new, delayed, notes, gates = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local new, delayed, notes, gates, turns = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local supervisors, expiries, dependents, statistics = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local group, ms, prefix = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
 local function earlier(text, by)
@@ -90,13 +91,13 @@ local function age_fields(key, beginning, change)
 end
 
 local streams = {}
-for at = 11, #KEYS do
-  local number = 4 + 2 * (at - 11)
+for at = 10, #KEYS do
+  local number = 4 + 2 * (at - 10)
   table.insert(streams, {stream = KEYS[at], place = ARGV[number], paused = ARGV[number + 1]})
   age_held(KEYS[at])
 end
 age_ready(streams)
-for _, key in ipairs({delayed, KEYS[6], KEYS[7], KEYS[8]}) do age_scores(key) end
+for _, key in ipairs({delayed, turns, supervisors, expiries}) do age_scores(key) end
 
 -- What is noted about debounced tasks: when they are due, and when their first call was.
 age_fields(notes, 'unique:', function(value)
@@ -108,8 +109,8 @@ age_fields(gates, 'spent:', function(value)
   return (value:gsub('%d+', function(time) return string.format('%.0f', math.max(0, time - 1000 * ms)) end))
 end)
 -- When suspended tasks are due; a field with a plus says how many children one waits for.
-age_fields(KEYS[9], '', function(value, name)
+age_fields(dependents, '', function(value, name)
   local counts, due, flow = value:match('^(%-?%d+ %d+ %d+) (%d+) (.*)$')
   if due and due ~= '0' and name:sub(1, 1) ~= '+' then return counts .. ' ' .. earlier(due, ms) .. ' ' .. flow end
 end)
-return redis.call('EXISTS', KEYS[10])
+return redis.call('EXISTS', statistics)

@@ -114,8 +114,8 @@ class RedisHarness:
         """`paused`: where the group stood in its streams when it was paused, if it is."""
         slots, _ = keys.statistics
         fixed = [
-            keys.meta, keys.new, keys.delayed, keys.notes, keys.gates, keys.turns, presence_keys(keys)[0],
-            keys.expiries, keys.dependents, slots,
+            keys.new, keys.delayed, keys.notes, keys.gates, keys.turns, presence_keys(keys)[0], keys.expiries,
+            keys.dependents, slots,
         ]  # fmt: skip
         places = live_of(keys.classes)
         # A class that was first used in the pause has no place in it.
