@@ -287,11 +287,10 @@ def _close(slots: Slots, start: int, rows: Mapping[str, Row]) -> None:
     homes = ((minute_slot(start), start), (ten_slot(start), start - start % TEN_MINUTES), (TOTAL, None))
     for slot, begins in homes:
         found, there = read_slot(slots.get(slot, ""), begins)
-        if found < 0 or begins is not None:
-            found = start if begins is None else begins
         for name, row in rows.items():
             add_row(there, name, row)
-        slots[slot] = slot_text(found, there)
+        since = found if found >= 0 else start
+        slots[slot] = slot_text(since if begins is None else begins, there)
 
 
 def span(minutes: int) -> tuple[int, int]:
