@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import signal
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -28,6 +29,7 @@ from attrs import frozen
 from . import contact
 from .errors import ConfigurationError
 from .printable import quoted
+from .stacks import Stacks
 
 SLOTS = 2048
 """How many deliveries one process can have in flight."""
@@ -192,7 +194,7 @@ class InFlightTable:
     """
 
     def __init__(self, fd: int | None = None, lock: Lock | None = None) -> None:
-        """`fd`: an open file made by `shared`; None uses memory that only forked processes share. `lock`: None uses a
+        """`fd`: an open file made by `shared` or `forked`; None uses memory of this process alone. `lock`: None uses a
         lock for the threads of this process or, with `fd`, for the processes that have the file."""
         self._fd = fd
         self.memory = mmap.mmap(-1 if fd is None else fd, _SIZE)
@@ -201,18 +203,17 @@ class InFlightTable:
         self.start = Start(self.memory)
         self.mail = Mailbox(self.memory)
         self.contact = contact.Contact(self.memory, _CONTACT)
+        self.stacks = Stacks(fd, _SIZE)
 
     @classmethod
     def shared(cls) -> InFlightTable:
         """Make a table that any process with its `fd` can map."""
-        with tempfile.TemporaryFile(prefix="pyxqueue-inflight-") as file:
-            file.truncate(_SIZE)
-            return cls(os.dup(file.fileno()))
+        return cls(_new_file())
 
     @classmethod
     def forked(cls) -> InFlightTable:
         """Make a table for this process and its forks. Its lock is a semaphore, which is cheap while it is free."""
-        return cls(lock=cast(Lock, multiprocessing.get_context("fork").Lock()))
+        return cls(_new_file(), cast(Lock, multiprocessing.get_context("fork").Lock()))
 
     @property
     def fd(self) -> int:
@@ -318,6 +319,17 @@ class InFlightTable:
         has another delivery now."""
         self.memory[2 * SLOTS + entry.slot] = times
         self.memory[SLOTS + entry.slot] = entry.generation
+
+
+def _new_file() -> int:
+    """Make a file of the size of a table, in memory where the system has such files, and return its descriptor."""
+    if sys.platform == "linux":
+        fd = os.memfd_create("pyxqueue-inflight")
+    else:
+        with tempfile.TemporaryFile(prefix="pyxqueue-inflight-") as file:
+            fd = os.dup(file.fileno())
+    os.truncate(fd, _SIZE)
+    return fd
 
 
 class Slots:

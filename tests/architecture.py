@@ -11,7 +11,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "names", "clock", "waking", "hosts", "ids", "printable", "urls", "log"),
     ("model", "batching", "takeovers"),
     ("protocols", "locked"),
-    ("split", "contact"),
+    ("split", "contact", "stacks"),
     (
         "calls",
         "options",

@@ -197,7 +197,8 @@ class QueueCare:
         ended = {entry.slot for entry in (child.overdue, *child.cancelled) if entry is not None}
         kind = LOST if charged else STOPPED
         past = {one.receipt: line_of(one, child.consumer, kind, how) for one in running if one.slot not in ended}
-        self._releaser.add(Loss(child.consumer, running if charged else [], overdue, bool(had), past))
+        stacks = "" if overdue is None else child.table.stacks.read()
+        self._releaser.add(Loss(child.consumer, running if charged else [], overdue, bool(had), past, stacks))
 
     def end(self) -> None:
         """Release what is left, unless the store cannot be reached, and close it."""

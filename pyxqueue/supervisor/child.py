@@ -70,13 +70,12 @@ def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) ->
     signal.signal(signal.SIGINT, lambda *_: None)  # ^C in the terminal is for the supervisor to handle
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     own_group(0)
+    table.stacks.enable()
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     enable_logs()
-    if sys.stdout is not None:
-        with contextlib.suppress(AttributeError, ValueError):  # no text stream, or a closed one
-            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # keeps what a killed task printed
+    _write_lines_at_once()
     worker = make(with_pid(name, os.getpid()), table)
     if worker.lifetime is not None and (used := worker.lifetime.excess()):
         allowed = f"max_memory_per_child={worker.lifetime.max_memory:g}"
@@ -110,6 +109,13 @@ def serve(make: MakeWorker, name: str, table: InFlightTable, supervisor: int) ->
     if os.getppid() != supervisor:
         kill_group(os.getpid())  # no other process is left to end what tasks have started
     return 0
+
+
+def _write_lines_at_once() -> None:
+    """Keep the lines that a task prints before it is killed."""
+    if sys.stdout is not None:
+        with contextlib.suppress(AttributeError, ValueError):  # no text stream, or a closed one
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
 def _exit_when_orphaned(worker: Worker, table: InFlightTable, supervisor: int, endings: Endings) -> None:

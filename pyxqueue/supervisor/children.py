@@ -11,6 +11,7 @@ from attrs import define, field
 
 from ..inflight import InFlight, InFlightTable
 from ..worker.events import log
+from ..worker.lifetime import most_memory
 from .child import with_pid
 from .processes import adopts_orphans, kill_group
 from .starters import Starter
@@ -34,6 +35,10 @@ class Child:
     restart_at: float = 0.0
     overdue: InFlight | None = None
     """The task beyond its hard time limit for which the process was killed."""
+    aborted: float = 0.0
+    """When it was told to die for that, by `time.monotonic`."""
+    memory: int = 0
+    """The most memory that the process used, in bytes, once it has ended."""
     cancelled: list[InFlight] = field(factory=list)
     """The tasks that were cancelled by force, for which the process was killed."""
     silent: bool = False
@@ -95,8 +100,9 @@ class Children:
         """Return each child whose process has ended, and its exit code. `helpers`: the supervisor's other processes."""
         self._keep_watchdog()
         for child in self.alive():
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            pid, status, usage = os.wait4(child.pid, os.WNOHANG)
             if pid:
+                child.memory = most_memory(usage)
                 self._ended(child)
                 yield child, os.waitstatus_to_exitcode(status)
         if self._adopts:
@@ -120,6 +126,7 @@ class Children:
         name = self.name(child.index)
         child.born = child.heard = time.monotonic()
         child.overdue, child.cancelled, child.silent, child.cut_off, child.slow = None, [], False, False, False
+        child.aborted, child.memory = 0.0, 0
         child.pid = self.start(name, child.table, self._close_inherited)
         child.consumer = with_pid(name, child.pid)
         self.watchdog.add(child.pid)

@@ -20,7 +20,10 @@ from attrs import define, field
 
 from ..inflight import STUCK, InFlight, InFlightTable
 from ..model.presence import Order, OrderKind
+from ..printable import Lines, indented
+from ..stacks import abort, innermost
 from ..worker.events import log
+from ..worker.lifetime import MIB
 from ..worker.options import WorkerOptions
 from .care import QueueAccess, QueueCare, share_looks
 from .children import Child, Children
@@ -37,6 +40,8 @@ _IDLE = 0.5
 """Seconds between two rounds of the loop while the workers are idle."""
 _NAMED = 20
 """How many tasks a line of the log names."""
+_TO_DIE = 0.1
+"""How many seconds a process has to write its stacks and die before it is killed."""
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -178,18 +183,20 @@ class Supervisor:
     def _child_ended(self, child: Child, code: int) -> None:
         """Log the end of a process and release what it had. The tasks that it was running are charged, unless this
         supervisor killed it."""
-        running = child.running()
+        running, why, stacks = child.running(), self._why_killed(child), child.table.stacks.read()
+        below = Lines(f"\n{indented(stacks)}" if stacks else "")
         self._forwarder.take_back(child)
         if self._deadline is None and not child.table.start.done:
             self._starts.failed(child, code)
         elif code == 0 and child.retired:
             log.info("worker process %s is replaced by a new one: %s", child.consumer, child.retired)
+        elif child.overdue is not None:
+            text = "task %s ran beyond its hard time limit: killed %s%s"
+            log.error(text, self._names([child.overdue]), child.consumer, below)
         elif code not in self._expected():
-            log.warning(
-                "worker process %s ended with %s; it was running %s", child.consumer, code, self._names(running)
-            )
-        why = self._why_killed(child)
-        self._lost(child, why or how_it_ended(code), charged=not why)
+            text = "worker process %s ended with %s; it was running %s%s"
+            log.warning(text, child.consumer, code, self._names(running), below)
+        self._lost(child, why or _how_it_died(child, code, stacks), charged=not why)
 
     def _is_stopping(self) -> bool:
         """Return whether it ends its processes within a limited time, as a drain does not."""
@@ -218,11 +225,12 @@ class Supervisor:
         for child in self._children.alive():
             if self._deadline is not None and now >= self._deadline:
                 self._cut_off(child, now)
-            elif child.overdue is None and (late := child.table.overdue(now)):
-                child.overdue = late[0]
-                kill_group(child.pid)
-                text = "task %s ran beyond its hard time limit: killed %s"
-                log.error(text, self._names(late[:1]), child.consumer)
+            elif child.overdue is not None:
+                if now >= child.aborted + _TO_DIE:
+                    kill_group(child.pid)
+            elif late := child.table.overdue(now):
+                child.overdue, child.aborted = late[0], now
+                abort(child.pid)
 
     def _end_silent(self, now: float) -> None:
         """Kill each process that has had no reply from the store for long: a new one may reach it, as this one does.
@@ -313,6 +321,12 @@ class Supervisor:
         for care in self._cares:
             care.end()
         self.signs.end()
+
+
+def _how_it_died(child: Child, code: int, stacks: str) -> str:
+    """Return in words how a process ended that nobody killed here, in which frames, and how much memory it used."""
+    where = f" in {innermost(stacks)}" if stacks else ""
+    return f"{how_it_ended(code)}{where}; it used {child.memory / MIB:.0f} MiB of memory at the most"
 
 
 @contextmanager

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from .batch_sizer import MAX_BATCH
+
+if TYPE_CHECKING:
+    from resource import struct_rusage
 
 MIB = 2**20
 
@@ -27,9 +31,13 @@ def own_memory() -> int:
     used."""
     import resource  # noqa: PLC0415 - few workers ask
 
-    unit = 1 if sys.platform == "darwin" else 1024
     used = memory_of(os.getpid())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit if used is None else used
+    return most_memory(resource.getrusage(resource.RUSAGE_SELF)) if used is None else used
+
+
+def most_memory(usage: struct_rusage) -> int:
+    """Return the most memory that a process ever used, in bytes."""
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @define(eq=False)

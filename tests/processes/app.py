@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import faulthandler
 import gc
 import inspect
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -257,8 +260,14 @@ def die(how: str) -> None:
         case "_exit":
             os._exit(3)
         case "segfault":
-            signal.signal(signal.SIGSEGV, signal.SIG_DFL)
             ctypes.string_at(0)
+        case "overflow":
+            faulthandler._stack_overflow()  # type: ignore[attr-defined]
+        case "files":
+            os.closerange(0, 4096)
+        case "memory":
+            resource.setrlimit(resource.RLIMIT_AS, (0, resource.RLIM_INFINITY))
+            _kept.append(bytearray(2**30))
         case "exit":
             sys.exit("bye")
         case "keyboard":
@@ -313,6 +322,28 @@ class Chest:
 
 def open_chest(chest: Any, made: str) -> Any:  # no class in it: that would be registered, and read without the hook
     return Chest(made) if made else chest
+
+
+def hang(how: str) -> None:
+    """Never return, whatever signal comes."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say("start")
+    match how:
+        case "C":
+            ctypes.PyDLL(None).sleep(60)
+        case "lock":
+            lock = threading.Lock()
+            lock.acquire()
+            lock.acquire()
+        case "regex":
+            re.match("(a+)+$", "a" * 60 + "b")
+
+
+async def ahang() -> None:
+    """Block the event loop."""
+    say("start")
+    ctypes.CDLL(None).sleep(60)
 
 
 def limited(seconds: float) -> None:
@@ -458,6 +489,8 @@ TASKS: list[tuple[Any, dict[str, Any]]] = [
     (hold_gil, {}),
     (die, {"max_crashes": 1}),
     (hog, {"timeout": 0.2, "hard_timeout": 1.2, "retries": 1, "backoff": 0.0}),
+    (hang, {"hard_timeout": 1.0, "retries": 0}),
+    (ahang, {"hard_timeout": 1.0, "retries": 0}),
     (open_chest, {"hard_timeout": 1.0, "retries": 0}),
     (limited, {"timeout": 0.3}),
     (alimited, {"timeout": 0.3}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections import Counter
 from contextlib import closing
@@ -110,22 +111,51 @@ def test_what_a_task_started_dies_with_its_process(site: Site, app: App, start_t
     until(lambda: not alive(child) and not alive(grandchild), "both are gone", 5)
 
 
-@pytest.mark.parametrize("how", ["kill", "_exit", "segfault"])
-def test_poison(site: Site, app: App, start_tree: StartTree, how: str) -> None:
-    """A task that keeps killing its process fails after `max_crashes` + 1 runs; the tasks beside it succeed."""
-    start_tree("-p", "2", lease=30)
+@pytest.mark.parametrize(
+    ("how", "ended"),
+    [
+        ("kill", r"ended by SIGKILL \(out of memory\?\)"),
+        ("_exit", "exited with code 3"),
+        ("segfault", r"ended by SIGSEGV in string_at \(__init__\.py:\d+\), called by die \(app\.py:\d+\)"),
+        ("overflow", r"ended by SIG(SEGV|BUS) in die \(app\.py:\d+\)"),
+    ],
+)
+def test_poison(site: Site, app: App, start_tree: StartTree, how: str, ended: str) -> None:
+    """A task that keeps killing its process fails after `max_crashes` + 1 runs, with what is known of the last one; the
+    tasks beside it succeed."""
+    tree = start_tree("-p", "2", lease=30)
     poison = app["die"](how)
     neighbours = app["work"].map([(0.05, number) for number in range(20)])
 
-    with pytest.raises(TaskError, match="WorkerLost: its worker process died 2 times while it ran"):
+    told = (
+        rf"WorkerLost: its worker process died 2 times while it ran, .*{ended}; it used \d\d+ MiB of memory at the most"
+    )
+    with pytest.raises(TaskError, match=told):
         poison.get(20)
 
+    assert tree.log.read_text().count(" in die\n") == (2 if " in " in ended else 0)
     assert [one.get(10) for one in neighbours] == list(range(20))
     assert len(site.of("start", poison.task_id)) == 2
     accepted = Counter(line.task_id for line in site.of("settled") if line.more[1] == "1")
     assert max(accepted.values()) == 1  # a line is missing if its process died right then
     # One that had ended, and was not settled yet when its process died the first time, ran again.
     assert sum(len(site.of("start", one.task_id)) - 1 for one in neighbours) <= 5
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("how", ["files", "memory"])
+@pytest.mark.parametrize("options", [["-p", "1"], ["-p", "1", "-t", "2"]], ids=["inline", "threads"])
+def test_a_task_that_takes_what_its_process_needs(
+    app: App, start_tree: StartTree, how: str, options: list[str]
+) -> None:
+    """It closes all files, or lets nothing be allocated: it ends, and the next tasks run."""
+    start_tree(*options, lease=30)
+    poison = app["die"](how)
+
+    # SQLite itself tries for ten seconds to lock a file that was closed under it.
+    until(lambda: poison.state in {TaskStatus.SUCCESS, TaskStatus.FAILURE}, "it ends", 60)
+
+    assert [one.get(20) for one in app["work"].map([(0.05, number) for number in range(5)])] == list(range(5))
 
 
 def test_what_killed_its_process_does_not_wait_behind_a_long_task(
@@ -174,6 +204,30 @@ def test_a_hard_limit(site: Site, start_tree: StartTree, monkeypatch: pytest.Mon
     starts = site.of("start", handle.task_id)
     assert [line.attempt for line in starts] == [1, 2]
     assert starts[0].pid != starts[1].pid
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "where"),
+    [("hang", ["C"], "hang"), ("hang", ["lock"], "hang"), ("hang", ["regex"], "match"), ("ahang", [], "ahang")],
+    ids=["C", "lock", "regex", "loop"],
+)
+@pytest.mark.parametrize("threads", [[], ["-t", "2"]], ids=["inline", "threads"])
+def test_a_task_that_hangs(  # noqa: PLR0917
+    app: App, start_tree: StartTree, name: str, args: list[str], where: str, threads: list[str]
+) -> None:
+    """The log and the task say in which line, and the next task runs."""
+    tree = start_tree("-p", "1", *threads, loop=name == "ahang")
+
+    with pytest.raises(TaskError, match=rf"so its process was killed; it was in {where} \(\w+\.py:\d+\)") as failed:
+        app[name](*args).get(20)
+
+    assert re.fullmatch(
+        r"(Current thread|Thread) 0x\w+ \(most recent call first\):\n"
+        rf"(  File .*\n)*  File .*app\.py\", line \d+ in {name}",
+        failed.value.traceback,
+    )
+    assert f" in {name}\n" in tree.log.read_text()
+    assert app["work"](0, "goes on").get(20) == "goes on"
 
 
 @pytest.mark.parametrize(("slow_to", "made"), [("read in Python", ""), ("read in C", ""), ("", "write")])

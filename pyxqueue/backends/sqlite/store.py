@@ -23,7 +23,7 @@ from attrs import frozen
 from ...errors import BrokerError, BrokerUnavailableError, ConfigurationError, StoreFullError
 from ...waking import Changed
 from . import schema
-from .driver import SCHEMA, Connection, DriverError
+from .driver import IOERR, PROTOCOL, SCHEMA, Connection, DriverError
 from .faults import typed, vanished
 from .libraries import Lookout
 from .location import Location
@@ -174,6 +174,8 @@ class Store:
                 transaction.opened.connection.execute("ROLLBACK")
         keep = isinstance(error, DriverError) and error.busy and transaction.epoch == self._epoch
         self._give_back(transaction, keep=keep)
+        if isinstance(error, DriverError) and error.code in (IOERR, PROTOCOL):
+            self.close()  # a task may have closed SQLite's files, which it opens again once no connection is left
 
     def _meant(self, error: DriverError, opened: Opened | None, takes_in: bool) -> BrokerError:
         """The error to raise for one of SQLite."""
@@ -246,13 +248,16 @@ class Store:
 
     def close(self) -> None:
         """Close the connections that are not in use, and the others when they come back. The store stays usable."""
+        self._close_idle()
+        with self._listening:
+            self._close_ear()
+
+    def _close_idle(self) -> None:
         with self.changed:
             self._epoch += 1
             idle, self._idle = self._idle, []
         for opened in idle:
             self._discard(opened)
-        with self._listening:
-            self._close_ear()
 
     # Forks and other stores of the process
 
@@ -322,6 +327,7 @@ class Store:
             except DriverError as error:
                 if not error.busy:
                     self._close_ear()
+                    self._close_idle()
                     raise typed(error, self.location.path) from error
             finally:
                 self._give_back(lent, keep=False)

@@ -15,8 +15,10 @@ from ...hosts import host_name
 from ...inflight import InFlight, InFlightTable
 from ...model.message import Fail, Failure, Message, Record, Retry, Settlement, TaskStatus
 from ...model.past import Attempt, line
+from ...printable import bounded
 from ...protocols import NO_LINES, Broker, Inspector
 from ...protocols.releasing import release
+from ...stacks import innermost
 from ...worker.events import log
 from ...worker.tally import Tally
 
@@ -34,6 +36,8 @@ class Loss:
     """Whether it had anything in flight."""
     past: Mapping[str, str] = NO_LINES
     """The lines about its runs to keep in the messages, by receipt."""
+    stacks: str = ""
+    """What its threads were doing when the task was overdue."""
 
 
 @define(eq=False)
@@ -58,7 +62,7 @@ class Releaser:
             loss = self._losses[0]
             try:
                 if loss.overdue is not None:
-                    self._settle(loss.overdue, loss.consumer)
+                    self._settle(loss.overdue, loss.consumer, loss.stacks)
                 release(self.broker, loss.consumer, [entry.receipt for entry in loss.charged], loss.past)
                 self._count("crashed", loss.charged)
             except BrokerUnavailableError as error:
@@ -76,8 +80,8 @@ class Releaser:
             del self._losses[0]
             self._told = False
 
-    def _settle(self, overdue: InFlight, consumer: str) -> None:
-        settlement = _over_time(overdue, consumer, self.seal)
+    def _settle(self, overdue: InFlight, consumer: str, stacks: str) -> None:
+        settlement = _over_time(overdue, consumer, stacks, self.seal)
         if all(self.broker.settle([settlement])):
             self._count("retry" if isinstance(settlement.verdict, Retry) else "failure", [overdue])
 
@@ -100,10 +104,10 @@ def line_of(entry: InFlight, consumer: str, kind: str, text: str) -> str:
     return line(Attempt(entry.attempt, kind, text, wall_clock(), consumer, host_name(), ran_ms))
 
 
-def _over_time(entry: InFlight, consumer: str, seal: Callable[[Record], Record]) -> Settlement:
-    failure = Failure(
-        "pyxqueue.errors.TimeLimitExceeded", "the task ran beyond its hard time limit, so its process was killed"
-    )
+def _over_time(entry: InFlight, consumer: str, stacks: str, seal: Callable[[Record], Record]) -> Settlement:
+    where = f"; it was in {innermost(stacks)}" if stacks else ""
+    text = f"the task ran beyond its hard time limit, so its process was killed{where}"
+    failure = Failure("pyxqueue.errors.TimeLimitExceeded", text, bounded(stacks))
     if entry.retry_delay_ms >= 0:
         past = line_of(entry, consumer, failure.type, failure.message)
         return Settlement(entry.receipt, Retry(round(entry.retry_delay_ms), past))
