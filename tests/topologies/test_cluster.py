@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ from tests.support.until import PATIENCE, until
 
 from .conftest import KIND
 from .servers import Nodes, ask, cluster, follows
+from .users import told, users
 
 
 @pytest.fixture(params=["url", "client"])
@@ -313,6 +315,26 @@ def test_three_promotions(kind: ServerKind, stream_key: str) -> None:
         until(lambda: drained(queue), "the rest is done")
 
         assert [handle.get(30) for handle in handles] == list(range(600))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", kinds_to_test())
+def test_how_soon_everybody_is_back(kind: ServerKind, stream_key: str, tmp_path: Path) -> None:
+    """The node of the queue is killed, or hangs: calls, waits and workers go on soon after the promotion."""
+    with cluster(kind, replicas=3) as nodes, users(nodes.url, stream_key, tmp_path) as running:
+        old = nodes.owner(stream_key)
+        new = nodes.replicas[nodes.masters.index(old)]
+        times = {how: list[dict[str, float]]() for how in ("killed", "hangs")}
+        for how in [*times, *times]:
+            old.kill() if how == "killed" else old.pause()
+            until(lambda new=new: ask(new, "ROLE")[0] == "master", "the replica is promoted", 60)  # type: ignore[misc]
+            times[how].append(running.back(time.monotonic()))
+            old.restart() if how == "killed" else old.resume()
+            until(lambda old=old: follows(old), "the old one follows it", 60)  # type: ignore[misc]
+            old, new = new, old
+        for how, found in times.items():
+            # A command that the hung server has already takes its five seconds.
+            told(f"Cluster, {kind}, the node {how}", found, limit=10 if how == "hangs" else 5)
 
 
 async def acalled(job: Task[[int], int], values: range) -> list[AsyncResult[int]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
@@ -25,9 +27,10 @@ from pyxqueue import (
     UnknownTaskError,
 )
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
-from pyxqueue.backends.redis.connect import drop_idle
+from pyxqueue.backends.redis.connect import drop_idle, master_of
 from pyxqueue.backends.redis.keys import GroupKeys
-from pyxqueue.backends.redis.looking import MasterLook, Sentinels
+from pyxqueue.backends.redis.listening import _Ears
+from pyxqueue.backends.redis.looking import MasterLook, NoSentinelError, Sentinels, _Answers
 from pyxqueue.backends.redis.recent import Recent
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server, ServerKind
@@ -36,6 +39,7 @@ from tests.support.until import until
 
 from .conftest import KIND
 from .servers import MASTER, Watched, ask, follows, watched
+from .users import told, users
 
 Job: TypeAlias = Task[[], str]
 
@@ -411,6 +415,117 @@ def test_when_the_sentinels_are_asked() -> None:
     assert look.is_due()
 
 
+def test_a_sentinel_that_has_not_heard_of_the_failover() -> None:
+    """It names the old master with the old epoch, for a while; a later epoch says that it is the master again."""
+    now = [0.0]
+    look = MasterLook(lambda: now[0])
+    old, new = ("h", 1), ("h", 2)
+    assert [look.named(old, 3), look.named(new, 3), look.named(old, 3), look.named(new, 4)] == [old, new, new, new]
+    assert look.named(old, 5) == old
+    assert look.named(new, 5) == old
+    now[0] = 61.0  # its epochs may have begun anew
+    assert look.named(new, 1) == new
+
+
+@pytest.mark.parametrize(
+    ("down", "address", "wanted"),
+    [
+        (False, [b"h", b"1"], ("h", 1)),
+        (False, [b"h", b"2"], ("h", 2)),
+        (True, [b"h", b"1"], None),
+        (True, [b"h", b"2"], ("h", 2)),
+        (True, None, None),
+    ],
+)
+def test_what_a_sentinel_answers(down: bool, address: list[bytes] | None, wanted: tuple[str, int] | None) -> None:
+    """One that thinks the old master to be down names none, unless a replica was promoted already."""
+    state = {"ip": "h", "port": 1, "is_master": True, "is_sdown": down, "is_odown": False, "num-other-sentinels": 2}
+
+    assert _Answers(1, None, MasterLook()).read(state, address) == wanted
+    assert _Answers(3, None, MasterLook()).read(state, address) is None
+    assert _Answers(1, None, MasterLook()).read(None, address) is None
+
+
+def test_the_sentinels_are_asked_again_soon_if_they_only_know_no_master(
+    masters: tuple[Server, Server, Server],
+) -> None:
+    """The failover is still to come. If none of them answers, that is another error."""
+    sentinel = masters[2]
+    ask(sentinel, "SENTINEL", "REMOVE", MASTER)
+    client: Any = ConnectionConfig.from_url(url_of(sentinel)).open(timeout=5, retries=0)
+    with pytest.raises(MasterNotFoundError) as raised:
+        client.execute_command("XLEN", "tasks")
+    assert not isinstance(raised.value, NoSentinelError)
+    client._look._next = 0.0
+    assert client.master == ""
+    assert client._look._next - time.monotonic() <= 1.0
+
+    sentinel.kill()
+    with pytest.raises(NoSentinelError):
+        client.execute_command("XLEN", "tasks")
+    client._look._next = 0.0
+    assert client.master == ""
+    assert client._look._next - time.monotonic() > 5.0
+    client.close()
+
+
+def test_all_clients_leave_the_old_master_together(
+    masters: tuple[Server, Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them asks, in a thread or in asyncio, and the others follow without a question of their own."""
+    monkeypatch.setattr("pyxqueue.backends.redis.looking._EVERY", 3_600.0)
+    first, second, sentinel = masters
+
+    async def main() -> None:
+        config = ConnectionConfig.from_url(url_of(sentinel))
+        asks, other = config.open(timeout=5, retries=0), config.open(timeout=5, retries=0)
+        aclient = config.open_async(timeout=5, retries=0)
+        for client in (asks, other):
+            client.execute_command("INCR", "key")
+        await aclient.execute_command("INCR", "key")
+        name(sentinel, second)
+        asks._look._next = 0.0  # type: ignore[attr-defined] # of the kind that follows Sentinels
+        for client in (asks, other):
+            client.execute_command("INCR", "key")
+        await aclient.execute_command("INCR", "key")
+        assert {master_of(asks, ""), master_of(other, ""), aclient.master_of("")} == {f"127.0.0.1:{second.port}"}
+        for client in (asks, other):
+            client.close()
+        await aclient.aclose()
+
+    asyncio.run(main())
+    assert [int(ask(server, "GET", "key")) for server in (first, second)] == [3, 3]
+
+
+def test_a_wait_hears_of_the_new_master(masters: tuple[Server, Server, Server]) -> None:
+    """It subscribes there, although the old one still answers."""
+    first, second, sentinel = masters
+    with closing(TaskQueue(url_of(sentinel))) as queue, ThreadPoolExecutor(1) as threads:
+        job = queue.task(name="job")(lambda: "done")
+        waiting = threads.submit(lambda: job().get(60))
+        until(lambda: ask(first, "PUBSUB", "CHANNELS"), "it listens")
+        ask(second, "REPLICAOF", "127.0.0.1", first.port)
+        until(lambda: ask(first, "WAIT", 1, 100) == 1, "it has the task")
+        ask(second, "REPLICAOF", "NO", "ONE")
+        name(sentinel, second)
+
+        until(lambda: ask(second, "PUBSUB", "CHANNELS"), "it listens there")
+
+        drain(queue)
+        assert waiting.result(20) == "done"
+
+
+def test_ears_for_other_connections() -> None:
+    """A driver that has connected again by itself has another socket, on which nobody would wait."""
+    with closing(socket.socket()) as bell, closing(socket.socket()) as old, closing(socket.socket()) as new:
+        ears = _Ears(bell, [old])
+        assert ears.hear([old])
+        assert not ears.hear([new])
+        assert not ears.hear([])
+        old.close()
+        assert not ears.hear([old])
+
+
 @pytest.mark.parametrize("how", ["killed", "ordered"])
 def test_a_failover(pair: Watched, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A producer, a worker and a wait go on with the new master, and lose nothing that the replica had.
@@ -586,3 +701,28 @@ def is_left(pair: Watched, old: Server) -> bool:
         with suppress(redis.ResponseError):
             ask(pair.sentinels[0], "SENTINEL", "FAILOVER", MASTER)
     return pair.master is not old
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", kinds_to_test())
+def test_how_soon_everybody_is_back(kind: ServerKind, stream_key: str, tmp_path: Path) -> None:
+    """The master is killed, hangs, or a failover is ordered: calls, waits and workers go on after the promotion."""
+    with watched(kind, sentinels=3) as pair, users(pair.url, stream_key, tmp_path) as running:
+        times = {how: list[dict[str, float]]() for how in ("killed", "hangs", "ordered")}
+        for how in [*times, *times]:
+            pair.wait_replicated()
+            old = pair.master
+            if how == "ordered":
+                until(lambda old=old: is_left(pair, old), "the failover that was ordered", 60)  # type: ignore[misc]
+            else:
+                old.kill() if how == "killed" else old.pause()
+                until(lambda old=old: pair.master is not old, "the replica was promoted", 60)  # type: ignore[misc]
+            times[how].append(running.back(time.monotonic()))
+            if how == "killed":
+                old.restart()
+            elif how == "hangs":
+                old.resume()
+            until(lambda: follows(pair.replica), "the other one follows it", 120)
+        for how, found in times.items():
+            # A command that the hung server has already takes its five seconds.
+            told(f"Sentinel, {kind}, the master {how}", found, limit=10 if how == "hangs" else 5)

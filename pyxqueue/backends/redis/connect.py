@@ -34,7 +34,7 @@ from .cluster import ClusterClient, leave_streams
 from .connect_async import AsyncClient, can_open, can_open_cluster, open_cluster, open_pool, open_watched, plain_client
 from .direct import DirectClient
 from .durability import NORMAL, Durability, durability_of
-from .looking import AsyncSentinels, Sentinels, forced_host
+from .looking import AsyncSentinels, Sentinels, forced_host, look_of
 from .redacting import Told, redacted
 from .topology import Cluster, client_of
 
@@ -192,7 +192,7 @@ class ConnectionConfig:
         ours = _ours(timeout, Retry(backoff, retries, supported_errors=(RedisConnectionError,)))
         if isinstance(self.client, Cluster):
             return cast(Client, ClusterClient(self.client, **_merged(self.client.settings, ours)))
-        client = _opened(self.client, ours)
+        client = _opened(self.client, ours, self.identity)
         ours_of_it = cast(Client, DirectClient(client) if DirectClient.serves(client) else client)
         leave_streams(ours_of_it)
         return ours_of_it
@@ -224,19 +224,19 @@ class ConnectionConfig:
             )
             for one in manager.sentinels
         ]
-        asked = AsyncSentinels(ask, manager.min_other_sentinels, forced_host(manager))
+        asked = AsyncSentinels(ask, manager.min_other_sentinels, forced_host(manager), look_of(self.identity))
         return open_watched(pool.connection_class, settings, pool.service_name, asked)
 
 
-def _opened(client: redis.Redis, ours: dict[str, Any]) -> redis.Redis:
-    """A redis-py client like `client`, with our settings."""
+def _opened(client: redis.Redis, ours: dict[str, Any], identity: Hashable = None) -> redis.Redis:
+    """A redis-py client like `client`, with our settings. `identity`: equal for clients of the same master."""
     pool = client.connection_pool
     kwargs = _merged(pool.connection_kwargs, ours)
     if isinstance(pool, SentinelConnectionPool):
         kwargs.pop("connection_pool", None)
         opened: ConnectionPool = SentinelConnectionPool(
             pool.service_name,
-            _asked_our_way(pool.sentinel_manager, ours),
+            _asked_our_way(pool.sentinel_manager, ours, identity),
             connection_class=pool.connection_class,
             is_master=pool.is_master,
             check_connection=pool.check_connection,
@@ -247,11 +247,11 @@ def _opened(client: redis.Redis, ours: dict[str, Any]) -> redis.Redis:
     return redis.Redis.from_pool(opened)  # which closes the pool with the client
 
 
-def _asked_our_way(manager: Sentinel, ours: dict[str, Any]) -> Sentinel:
+def _asked_our_way(manager: Sentinel, ours: dict[str, Any], identity: Hashable) -> Sentinel:
     """The same sentinels, with our settings."""
     once = Retry(NoBackoff(), 0, supported_errors=(RedisConnectionError,))
     clients = [_opened(sentinel, _of_sentinels(ours, once)) for sentinel in manager.sentinels]
-    return Sentinels(clients, manager.min_other_sentinels, forced_host(manager))
+    return Sentinels(clients, manager.min_other_sentinels, forced_host(manager), look_of(identity))
 
 
 def _of_sentinels(ours: dict[str, Any], once: object) -> dict[str, Any]:

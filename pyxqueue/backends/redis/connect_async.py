@@ -11,7 +11,7 @@ import redis.asyncio
 from redis.asyncio import connection as asynchronous
 from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
 from redis.asyncio.connection import BlockingConnectionPool
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
 from redis.cluster import PRIMARY
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -19,7 +19,7 @@ from redis.exceptions import MovedError, RedisClusterException, RedisError, Resp
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 from .cluster import REPEATED, TRY_AGAIN, Trip, address_of, key_of, node_of
-from .looking import MasterLook
+from .looking import AsyncSentinels, MasterLook, NoSentinelError
 from .scripts import for_cluster
 from .topology import Cluster
 
@@ -105,36 +105,42 @@ class _WatchedPool(SentinelConnectionPool):
 class _Watched(_Single):
     """A client of the master that Sentinels name."""
 
-    def __init__(self, pool: SentinelConnectionPool) -> None:
+    def __init__(self, pool: SentinelConnectionPool, look: MasterLook) -> None:
         super().__init__(redis.asyncio.Redis(connection_pool=pool))
         self._pool = pool
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._look = MasterLook()
+        self._look = look
         self.execute_command = self._execute
 
     async def _execute(self, *args: Any) -> Any:
         async with self._turns:
-            await self._ask_when_due()
+            await self._follow()
             return await self._client.execute_command(*args)
 
     async def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
         async with self._turns:
-            await self._ask_when_due()
+            await self._follow()
             return await super().execute_together(key, commands)
 
     def master_of(self, key: str) -> str:  # noqa: ARG002
-        address = self._pool.master_address
-        return "" if address is None else f"{address[0]}:{address[1]}"
+        place = self._look.place
+        return "" if place is None else f"{place[0]}:{place[1]}"
 
-    async def _ask_when_due(self) -> None:
+    async def _follow(self) -> None:
+        """Leave a server that is the master no longer. The Sentinels are asked when that is due."""
         if self._look.is_due():
             in_vain = False
-            try:  # asking closes the connections to a server that is the master no longer
+            try:
                 await self._pool.get_master_address()
+            except MasterNotFoundError as error:
+                in_vain = isinstance(error, NoSentinelError)
             except (OSError, RedisError):
                 in_vain = True
             finally:
                 self._look.asked(in_vain=in_vain)
+        if self._look.place not in (None, self._pool.master_address):
+            self._pool.master_address = self._look.place
+            await self._pool.disconnect(inuse_connections=False)
 
     async def aclose(self) -> None:
         await super().aclose()
@@ -255,11 +261,11 @@ def plain_client(connection_class: type, settings: dict[str, Any]) -> redis.asyn
     return redis.asyncio.Redis(connection_pool=pool)
 
 
-def open_watched(connection_class: type, settings: dict[str, Any], name: str, manager: Sentinel) -> AsyncClient:
+def open_watched(connection_class: type, settings: dict[str, Any], name: str, manager: AsyncSentinels) -> AsyncClient:
     """Return a client of the master that Sentinels know by a name."""
     settings = _without(settings, _ONLY_SYNC)
     pool = _WatchedPool(name, manager, ssl=_MANAGED[connection_class], **settings)  # type: ignore[no-untyped-call] # of redis-py
-    return _Watched(pool)
+    return _Watched(pool, manager.look)
 
 
 def open_cluster(place: Cluster, settings: dict[str, Any]) -> AsyncClient:

@@ -19,9 +19,14 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
-from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.sentinel import (
+    MasterNotFoundError,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 
-from .looking import MasterLook
+from .looking import MasterLook, NoSentinelError, Sentinels
 
 _KINDS = {
     Connection,
@@ -51,7 +56,8 @@ class DirectClient:
         self._pool = client.connection_pool
         self._callbacks = client.response_callbacks
         self._retry = self._pool.connection_kwargs["retry"]
-        self._look = MasterLook() if isinstance(self._pool, SentinelConnectionPool) else None
+        manager = self._pool.sentinel_manager if isinstance(self._pool, SentinelConnectionPool) else None
+        self._look = manager.look if isinstance(manager, Sentinels) else None
         self._renew()
 
     def _renew(self) -> None:
@@ -95,10 +101,10 @@ class DirectClient:
     @property
     def master(self) -> str:
         """The server that the Sentinels name, asked when that is due; empty if none was named."""
-        if self._look is not None and self._look.is_due():
-            self._ask_sentinels(self._look)
-        address = self._pool.master_address if isinstance(self._pool, SentinelConnectionPool) else None
-        return "" if address is None else f"{address[0]}:{address[1]}"
+        if self._look is None:
+            return ""
+        self._follow(self._look)
+        return "" if self._look.place is None else f"{self._look.place[0]}:{self._look.place[1]}"
 
     def _ask(
         self, connection: Connection, packed: Sequence[bytes], read: Callable[[Connection], Any] | None = None
@@ -120,8 +126,8 @@ class DirectClient:
         """An idle connection, which may have to connect again, or a new one."""
         if self._pid != os.getpid():  # forked: the sockets are the parent's
             self._renew()
-        if self._look is not None and self._look.is_due():
-            self._ask_sentinels(self._look)
+        if self._look is not None:
+            self._follow(self._look)
         try:
             connection, since = self._idle.pop()
         except IndexError:
@@ -133,16 +139,20 @@ class DirectClient:
             connection.disconnect()
         return connection
 
-    def _ask_sentinels(self, look: MasterLook) -> None:
-        """Learn which server is the master."""
+    def _follow(self, look: MasterLook) -> None:
+        """Leave a server that is the master no longer. The Sentinels are asked when that is due."""
         assert isinstance(self._pool, SentinelConnectionPool)
-        in_vain = False
-        try:
-            self._pool.get_master_address()
-        except (RedisError, OSError):
-            in_vain = True
-        finally:
-            look.asked(in_vain=in_vain)
+        if look.is_due():
+            in_vain = False
+            try:
+                self._pool.get_master_address()
+            except MasterNotFoundError as error:
+                in_vain = isinstance(error, NoSentinelError)
+            except (RedisError, OSError):
+                in_vain = True
+            finally:
+                look.asked(in_vain=in_vain)
+        self._pool.proxy.master_address = look.place or self._pool.proxy.master_address
 
     def _give_back(self, connection: Connection) -> None:
         self._idle.append((connection, time.monotonic()))

@@ -176,6 +176,9 @@ class Listener:
                 continue
             if not subscriptions.are_alive():
                 return
+            if not ears.hear(subscriptions.sockets):  # the driver has connected again by itself: look for the node
+                look = True
+                continue
             look = ears.wait(subscriptions.seconds_to_act() if ears.has_sockets else _POLL) is not False
 
     def _dispatch(self, message: Any) -> None:
@@ -197,10 +200,15 @@ class _Ears:
 
     def __init__(self, heard: socket.socket, connections: Sequence[socket.socket]) -> None:
         self._heard = heard
+        self._fds = [one.fileno() for one in connections]
         self.has_sockets = bool(connections)
         self._poll = select.poll()
         for one in (heard, *connections):
             self._poll.register(one, select.POLLIN)
+
+    def hear(self, connections: Sequence[socket.socket]) -> bool:
+        """Return whether these are the connections that it waits for."""
+        return self._fds == [one.fileno() for one in connections]
 
     def wait(self, seconds: float) -> bool | None:
         """Wait until the bell has rung (True) or a connection has something to read (False); None for neither."""

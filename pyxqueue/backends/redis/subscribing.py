@@ -19,12 +19,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from .cluster import ClusterClient
-from .connect import Client
+from .connect import Client, master_of
 
 PING_EVERY = 5.0
 """Seconds of silence after which a server is asked for a sign of life."""
 _RETRY_EVERY = 1.0
 """Seconds between two attempts to subscribe on a node of several that is away."""
+_LOOK_EVERY = 1.0
+"""Seconds between two looks whether Sentinels name another master."""
 
 
 class Subscription:
@@ -102,6 +104,8 @@ class Subscriptions:
         self._by_node: dict[str, Subscription] = {}
         self._next_try = 0.0
         """When to try again what could not be subscribed; 0 if there is nothing."""
+        self._master = ""
+        """The server that was the master of a Sentinel when the first channel was subscribed."""
 
     @property
     def sockets(self) -> list[socket.socket]:
@@ -128,6 +132,7 @@ class Subscriptions:
     def _begin(self, channel: str) -> Exception | None:
         """Subscribe to a channel. Returns why its node cannot be reached; its other channels are given up then."""
         node = self._client.master_of(channel) if isinstance(self._client, ClusterClient) else ""
+        self._master = self._master or master_of(self._client, channel)
         try:
             if node not in self._by_node:
                 self._by_node[node] = Subscription(self._client, channel)
@@ -147,15 +152,23 @@ class Subscriptions:
         return [message for message in found if message is not None]
 
     def are_alive(self) -> bool:
-        """False if a server has not answered a ping for a while. Sends one to each that has been silent for long."""
+        """False if a server has not answered a ping for a while, or is not the master any more that the Sentinels name:
+        it would tell nothing. Sends a ping to each that has been silent for long."""
+        if self._is_watched and master_of(self._client, "") != self._master:
+            return False
         return all(one.is_alive() for one in self._by_node.values())
+
+    @property
+    def _is_watched(self) -> bool:
+        return bool(self._master) and not isinstance(self._client, ClusterClient)
 
     def seconds_to_act(self) -> float:
         """Seconds until a server is to be pinged, or tried again."""
         times = [one.next_ping for one in self._by_node.values()]
         if self._next_try:
             times.append(self._next_try)
-        return max(0.0, min(times) - time.monotonic())
+        seconds = max(0.0, min(times) - time.monotonic())
+        return min(seconds, _LOOK_EVERY) if self._is_watched else seconds
 
     def close(self) -> None:
         for one in self._by_node.values():
