@@ -32,7 +32,7 @@ from ..model.message import Delivery, Failure, Message, Outcome, Progress, Rejec
 from ..policy import UNKNOWN_TASK, admit
 from ..printable import LONGEST_LINE, complain, printable, quoted, text_of
 from ..registry import TaskSpec
-from .failures import MAX_MESSAGE, failure_of, outcome_of
+from .failures import MAX_MESSAGE, failure_of, let_go, outcome_of
 from .interrupts import over_time
 from .loop_interrupts import AsyncLimit
 from .steps import JobSteps, StepKeeper
@@ -125,6 +125,7 @@ class Execution:
         its time was up."""
         if os.getpid() != process:
             end_fork(error)
+        let_go(error)
         options, kind = self.task.options, type(error)  # `isinstance` may run the user's code
         if expired and issubclass(kind, (asyncio.CancelledError, TimeoutError)):
             error = over_time(options.timeout).with_traceback(error.__traceback__)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
 from ..clock import milliseconds
@@ -13,6 +17,11 @@ from ..options import TaskOptions
 from ..printable import class_of, traceback_of
 
 MAX_MESSAGE = 2_048
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+_TRACEBACK, _CAUSE, _CONTEXT = (
+    vars(BaseException)[name].__get__ for name in ("__traceback__", "__cause__", "__context__")
+)
+"""Read the attributes of an exception without the code of its class."""
 
 
 def outcome_of(error: BaseException, options: TaskOptions, ours: str = "") -> Outcome:
@@ -69,6 +78,22 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(part)
     else:
         yield error
+
+
+def let_go(error: BaseException) -> None:
+    """Clear the variables of pyxqueue's own frames in the tracebacks of an error. An interrupt may have come just
+    before or behind a transaction of a store: the frame then still has it, with a lock that the settlement needs."""
+    seen, left = set[int](), [error]
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        for frame, _ in traceback.walk_tb(_TRACEBACK(one)):
+            if frame.f_code.co_filename.startswith(_PACKAGE):
+                with suppress(RuntimeError):  # it is still running
+                    frame.clear()
+        left += [other for other in (_CAUSE(one), _CONTEXT(one)) if other is not None]
 
 
 def failure_of(error: BaseException, ours: str = "") -> Failure:

@@ -54,6 +54,7 @@ _MANY_BYTES = 1 << 20
 _LOOK_AGAIN = 5_000
 """After how many ms a task looks again for one of its own that was retried after its end."""
 _CURSOR = "cursor"
+_NO_STEPS: Mapping[str, bytes] = {}
 
 
 @frozen(eq=False)
@@ -211,7 +212,10 @@ class JobSteps:
         """Load what is stored, once in a run."""
         with self._lock:
             if self._loaded is None:
-                self._loaded = self._insist(lambda: self.store.load_steps(self.message.id))
+                loaded = self._insist(lambda: self.store.load_steps(self.message.id))
+                if not loaded.steps:  # also if another worker has ended the task, and its steps are gone with that
+                    self._save({})
+                self._loaded = loaded
                 self._sizes = {key: len(key) + len(value) for key, value in self._loaded.steps.items()}
             return self._loaded
 
@@ -260,14 +264,16 @@ class JobSteps:
             unsaved, self._unsaved = self._unsaved, {}
             self._known.update(steps)
             self._saved_at = time.monotonic()
-        status = self._insist(lambda: self.store.save_steps(self.receipt, {**unsaved, **steps}))
+        saved = {**unsaved, **steps}
+        status = self._insist(lambda: self.store.save_steps(self.receipt, saved), saved)
         if status is LeaseStatus.LOST:
             raise CancelRequested("another worker has taken over the task")
         if status is not LeaseStatus.HELD:
             raise CancelRequested("the task was cancelled")
 
-    def _insist(self, call: Callable[[], T]) -> T:
-        """Call the store, and repeat that until it can be reached or the worker must stop."""
+    def _insist(self, call: Callable[[], T], steps: Mapping[str, bytes] = _NO_STEPS) -> T:
+        """Call the store, and repeat that until it can be reached. If the worker must stop meanwhile, the task is given
+        back with these steps."""
         failures = 0
         while True:
             try:
@@ -275,7 +281,7 @@ class JobSteps:
             except BrokerUnavailableError:
                 failures += 1
                 if self.keeper.stopping():
-                    raise
+                    self._suspend(steps=steps)
                 time.sleep(self.keeper.backoff(failures, 1.0))
 
     def _stop_if_told(self) -> None:
@@ -304,7 +310,8 @@ class JobSteps:
         self._suspend(then, flow=flow, steps={f"gather:{name}": plan})
 
     def _child(self, call: CallOf[Any], flow: str, number: int) -> Message:
-        child = call.child(f"{flow}.{number}") if hasattr(call, "child") else None
+        make = getattr(call, "child", None)
+        child = None if make is None else self._insist(partial(make, f"{flow}.{number}"))
         if not isinstance(child, Child):
             raise ConfigurationError(f"gather takes calls that are not enqueued, task.of(...), not {quoted(call)}")
         if child.queue != self.keeper.codec.queue:

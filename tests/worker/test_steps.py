@@ -115,11 +115,11 @@ def test_a_loop_stops_at_a_save(place: Place) -> None:
     assert (place.ran, handle.get(0)) == ([*range(10)], None)
 
 
-@pytest.mark.parametrize(("seconds", "wanted"), [(5.0, 0), (0.0, 100)])
+@pytest.mark.parametrize(("seconds", "wanted"), [(5.0, 1), (0.0, 101)])
 def test_cursors_are_stored_at_intervals(
     place: Place, monkeypatch: pytest.MonkeyPatch, seconds: float, wanted: int
 ) -> None:
-    """Not each of them, only the first after so many seconds."""
+    """Not each of them, only the first after so many seconds; and once nothing is saved, to see who has the task."""
     monkeypatch.setattr(worker_steps, "FLUSH_EVERY", seconds)
     faulty = FaultyBroker(place.backend, operations={"save_steps"})
 
@@ -137,9 +137,12 @@ def test_a_cancelled_task_ends_between_its_steps(place: Place) -> None:
 
     def order() -> None:
         steps = current_task()
-        handle.cancel()
-        steps.step("one", place.note, 1)
+        steps.step("one", cancelling, 1)
         steps.step("two", place.note, 2)
+
+    def cancelling(number: int) -> None:
+        place.note(number)
+        handle.cancel()
 
     task = place.task(order)
     handle: AsyncResult[None] = task()
@@ -185,23 +188,41 @@ def test_a_step_is_stored_when_the_store_is_back(place: Place, fault: Fault, mon
 
 
 def test_a_worker_that_stops_does_not_wait_for_the_store(place: Place) -> None:
-    """The task fails with the error of the store, and is retried."""
+    """The task is given back, uncharged, with the step that could not be stored."""
 
-    def order() -> int:
+    def charge() -> int:
+        place.note(1)
         place.workers[0].stop()
-        return int(current_task().attempt)
+        return 7
 
-    def stops_first() -> Any:
-        steps = current_task()
-        if steps.attempt == 1:
-            return steps.step("one", order)
-        return steps.attempt
-
-    handle = place.task(stops_first, retries=1, backoff=0)()
-    faulty = FaultyBroker(place.backend, [None, Fault.LOSE_CALL], operations={"save_steps", "load_steps"})
+    handle = place.task(lambda: (current_task().step("one", charge), current_task().attempt), retries=0)()
+    faulty = FaultyBroker(place.backend, [None, None, Fault.LOSE_CALL], operations={"save_steps", "load_steps"})
     place.work(faulty)
+    assert handle.state is TaskStatus.PENDING
     place.work(name="two")
-    assert handle.get(0) == 2
+    assert (handle.get(0), place.ran) == ((7, 1), [1])
+
+
+def test_a_task_that_another_worker_has_ended(place: Place) -> None:
+    """The steps are gone with its end, and none of them runs again: the old worker is told that it lost the task."""
+    raised: list[BaseException] = []
+
+    def order() -> str:
+        if len(place.workers) == 1:
+            place.clock.advance(31_000)
+            place.work(name="two")
+            with pytest.raises(CancelRequested) as lost:
+                current_task().step("one", place.note, "again")
+            raised.append(lost.value)
+            with pytest.raises(CancelRequested):
+                current_task().cursor()
+        current_task().step("one", place.note, "charged")
+        return "done"
+
+    handle = place.task(order)()
+    place.work()
+    assert (handle.get(0), place.ran) == ("done", ["charged"])
+    assert "another worker has taken over" in str(raised[0])
 
 
 def test_a_store_that_keeps_no_steps(place: Place) -> None:
@@ -228,7 +249,7 @@ def _results(place: Place) -> Any:
 
 
 def test_a_step_takes_one_round_trip(place: Place) -> None:
-    """And the first one another, to look what is stored; a task without steps takes none."""
+    """And the first one two more, to look what is stored and who has the task; a task without steps takes none."""
     faulty = FaultyBroker(place.backend, operations={"save_steps", "load_steps"})
 
     def order(count: int) -> None:
@@ -236,7 +257,7 @@ def test_a_step_takes_one_round_trip(place: Place) -> None:
             current_task().step(f"step {number}", place.note, number)
 
     task = place.task(order)
-    for count, wanted in ((0, 0), (1, 2), (5, 8)):
+    for count, wanted in ((0, 0), (1, 3), (5, 10)):
         task(count)
         place.work(faulty)
         assert len(faulty.history) == wanted

@@ -77,6 +77,8 @@ class Store:
         self._all: list[Opened] = []
         self._idle: list[Opened] = []
         self._lent = 0
+        self._mine = threading.local()
+        """The last transaction of each thread."""
         self._epoch = 0
         self._forking = False
         self._own = 0
@@ -212,15 +214,25 @@ class Store:
 
     def _lend(self, transaction: Transaction, *, idle: bool = True) -> None:
         """Have the next fork wait for the transaction, and lend it an `idle` connection if there is one."""
+        self._end_what_was_left()
         with self.changed:
             while self._forking:
                 self.changed.wait()
             # From here on without a call.
             self._lent += 1
             transaction.is_lent, transaction.epoch = True, self._epoch
+            self._mine.last = weakref.ref(transaction)
             if idle and self._idle:
                 transaction.opened = self._idle[-1]
                 del self._idle[-1]
+
+    def _end_what_was_left(self) -> None:
+        """End a transaction of this thread that an interrupt has left open, and that the interrupt's traceback keeps: a
+        thread has one at a time."""
+        last: Callable[[], Transaction | None] | None = getattr(self._mine, "last", None)
+        left = None if last is None else last()
+        if left is not None and left.is_lent:
+            left.fail(GeneratorExit())
 
     def _open(self, transaction: Transaction) -> None:
         with PROCESS.opening:  # until it is known to be open, no other store may read the file
@@ -358,7 +370,18 @@ class Transaction:
     """
 
     # A class, not a generator: it is entered with every call.
-    __slots__ = ("_begin", "_end", "_fail", "epoch", "first", "is_lent", "opened", "patience", "takes_in")
+    __slots__ = (
+        "__weakref__",
+        "_begin",
+        "_end",
+        "_fail",
+        "epoch",
+        "first",
+        "is_lent",
+        "opened",
+        "patience",
+        "takes_in",
+    )
 
     def __init__(
         self,
