@@ -236,16 +236,27 @@ def test_what_is_looked_for_meanwhile() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """By number and by time."""
+    """By number, and by time: but a failover may take longer than that, and the program may not reach any master."""
     now = [0.0]
     recent = Recent("q", "redis://h", monotonic=lambda: now[0])
     for number in range(30_000):
         recent.note("old", {str(number): "job"})
     assert len(recent._take("new")) == 10_000
-    recent.note("old", {"a": "job"})
+    recent.note("new", {"a": "job"})
     now[0] = 60.0
-
     assert recent._take("new") == []
+    recent.note("new", {"b": "job"})
+    now[0] = 120.0
+    recent.note("newest", {"c": "job"})
+    assert recent._take("newest") == []  # since that call, "b" is a minute old
+
+    now[0] = 130.0
+    recent.note("newest", {"d": "job"})
+    now[0] = 190.0
+    assert [list(one.tasks) for one in recent._take("another")] == [["c"], ["d"]]
+    recent.note("another", {"e": "job"})
+    now[0] = 4_000.0
+    assert recent._take("last") == []
 
 
 def test_a_former_master_gets_no_more_writes_from_asyncio(

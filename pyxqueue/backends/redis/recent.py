@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from ...model.statistics import StatisticsBatch
 
 _KEPT = 15.0
-"""Seconds for which an id is remembered: a master that was replaced takes writes for about ten more."""
+"""How many seconds before the last contact with a master count: it may not have replicated what it took then, and one
+that was replaced takes writes for about ten more."""
+_KNOWN = 3_000.0
+"""For how many seconds a task is looked for: a store knows its id for an hour, whatever becomes of it."""
 _MOST = 10_000
 """Ids that are remembered at the same time, and lost ones after that."""
 _LEFT = 3.0
@@ -64,6 +67,8 @@ class Recent:
         self._left: dict[str, float] = {}
         """The master that was left last, and when."""
         self._master = ""
+        self._met = 0.0
+        """When some master was reached the last time."""
         self._lost: dict[str, str] = {}
         self._sought: dict[str, str] = {}
         """What is being looked for: who finds meanwhile that one is gone, knows why."""
@@ -90,8 +95,11 @@ class Recent:
             self._forget_the_parent()
             self._stored.append(_Stored(now, master, tasks))
             self._count += len(tasks)
-            while self._stored and (self._count > _MOST or now - self._stored[0].since > _KEPT):
+            self._met = now
+            while self._count > _MOST or (self._stored[0].master == master and now - self._stored[0].since > _KEPT):
                 self._count -= len(self._stored.popleft().tasks)
+                if not self._stored:
+                    break
 
     def forget(self, ids: Iterable[str]) -> None:
         """Forget tasks that this program deletes: that they are gone is no loss."""
@@ -151,6 +159,7 @@ class Recent:
             self._forget_the_parent()
             if now - self._left.get(master, -_LEFT) < _LEFT:
                 return []
+            met, self._met = self._met, now
             if self._master not in ("", master):
                 self._left = {self._master: now}
             self._master = master
@@ -158,7 +167,7 @@ class Recent:
             if elsewhere:
                 self._stored = deque(one for one in self._stored if one.master == master)
                 self._count = sum(len(one.tasks) for one in self._stored)
-            return [one for one in elsewhere if now - one.since <= _KEPT]
+            return [one for one in elsewhere if met - one.since <= _KEPT and now - one.since <= _KNOWN]
 
     def _forget_the_parent(self) -> None:
         """In a process that was forked: its parent says what was lost of what it had enqueued before."""
@@ -171,7 +180,7 @@ class Recent:
         self._lost = dict(list((self._lost | dict.fromkeys(lost, _why(old, new))).items())[-_MOST:])
         log.error(
             "queue %s at %s: the failover from %s to %s has lost %d of the %s that this program had enqueued in the "
-            "last %g s: %s%s",
+            "%g s before: %s%s",
             self._queue,
             self._url,
             old,
