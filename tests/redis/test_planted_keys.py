@@ -14,6 +14,7 @@ from pyxqueue.backends.redis.commands import delivery as delivery_of
 from pyxqueue.backends.redis.reading import pairs
 from pyxqueue.errors import BrokerError, SerializationError
 from pyxqueue.model.message import (
+    FLOW_VERSION,
     Defer,
     Delivery,
     Done,
@@ -25,12 +26,16 @@ from pyxqueue.model.message import (
     Record,
     Retry,
     Settlement,
+    Suspend,
     TaskStatus,
     Unreadable,
     Verdict,
 )
+from pyxqueue.model.steps import EventStatus
 from pyxqueue.protocols import DEFAULT_LEASE_MS, StoreOptions
 from pyxqueue.testing import drain
+from pyxqueue.testing.contract.steps import tokens
+from tests.support.settlements import done
 from tests.support.until import until
 
 LAST = "18446744073709551615"
@@ -431,3 +436,73 @@ def test_only_channels_of_the_queue_are_told(backend: RedisBackend, stream_key: 
         assert [one and one["channel"] for one in heard] == [ours.encode(), b"victim"]
         assert heard[1]
         assert heard[1]["data"] == b"end"
+
+
+def test_a_queue_with_the_name_of_a_key_of_priorities(redis_url: str, stream_key: str) -> None:
+    """Two groups of it take in tasks, whichever was there first."""
+    name = f"{stream_key}:again:2"
+    with (
+        closing(TaskQueue(redis_url, name, consumer_group="b")) as first,
+        closing(TaskQueue(redis_url, name, consumer_group="a")) as second,
+    ):
+        jobs = [queue.task(name="job")(lambda: "done") for queue in (first, second)]
+        handles = [job() for job in jobs * 2]
+        drain(first)
+        drain(second)
+
+        assert [handle.get(5) for handle in handles] == ["done"] * 4
+
+
+def test_a_hand_written_member_in_the_line_of_a_limit(backend: RedisBackend, client: Any, stream_key: str) -> None:
+    """A task that needs two limits runs once the member is removed from the line of the second one."""
+    for name in ("a", "b"):
+        backend.limits().set(name, 1)
+    backend.enqueue([Message(one, "job", gates=gates, v=FLOW_VERSION) for one, gates in _NEEDED.items()])
+    (held,) = backend.claim("w", 5, 0)
+    client.zadd(f"{{{stream_key}}}:cg:lines", {b"b/\0x": 0})
+    assert backend.settle([done(held.receipt, "holds")]) == [True]
+
+    def claimed() -> list[Delivery]:
+        backend.maintain(256)
+        return list(backend.claim("w", 5, 0))
+
+    (found,) = until(claimed, "it may run")
+    assert found.message.id == "both"
+
+
+_NEEDED = {"holds": ("a/",), "both": ("a/", "b/")}
+
+
+@pytest.mark.parametrize("field", [":started", ":unfinished"])
+def test_a_count_of_dependents_that_is_no_number(
+    backend: RedisBackend, client: Any, stream_key: str, field: str
+) -> None:
+    """A flow is stored, its tasks end once, and their tokens come back once."""
+    backend.limits().set("a", 1)
+    client.hset(f"{{{stream_key}}}:cg:dependents", field, "abc")
+    last = Message("last", "job", flow="f", after=("first",), gates=("a/",), v=FLOW_VERSION)
+    backend.enqueue([last])
+    backend.enqueue([Message("first", "job", flow="f", successors=("f:last",), v=FLOW_VERSION)])
+    for task_id in ("first", "last"):
+        client.hset(f"{{{stream_key}}}:cg:dependents", field, "abc")
+        (held,) = backend.claim("w", 5, 0)
+        assert held.message.id == task_id
+        assert backend.settle([done(held.receipt, task_id)]) == [True]
+
+    assert client.xlen(f"{{{stream_key}}}:cg:history") == 2
+    assert not any(used for used, _ in tokens(backend.limits()).values())
+
+
+def test_a_task_suspends_whatever_is_at_the_key_of_dependents(
+    backend: RedisBackend, client: Any, stream_key: str
+) -> None:
+    """The key is made again, and the task waits in one place."""
+    held = lend(backend)
+    client.set(f"{{{stream_key}}}:cg:dependents", "x")
+
+    assert backend.settle([Settlement(held.receipt, Suspend(event="paid"))]) == [True]
+
+    assert client.xlen(f"{{{stream_key}}}:cg:parked") == 1
+    assert backend.send_event("one", "paid", b"1") is EventStatus.STORED
+    (again,) = backend.claim("w", 5, 0)
+    assert again.message.id == "one"

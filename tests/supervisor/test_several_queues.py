@@ -173,6 +173,17 @@ def test_an_idle_queue_is_looked_at_and_not_maintained() -> None:
     assert looks == [5.0]
 
 
+def test_a_queue_whose_next_task_is_due_late_is_maintained_all_the_same() -> None:
+    """As often as one without a delayed task: a look does not see what has to be noted again."""
+    store = Store(until_due_ms=86_400_000)
+    duty = Maintenance(store, lambda _now, _longest: 5.0)  # type: ignore[arg-type] # it has what is called
+    duty.step([], 100.0)
+
+    duty.step([], 100.0 + FULL_EVERY)
+
+    assert store.maintained == 2
+
+
 def test_a_look_that_is_refused() -> None:
     """It may be about another queue, so this one is maintained."""
     store = Store()

@@ -40,7 +40,7 @@ class Maintenance:
         until_due_ms = self.broker.maintain(_BATCH)
         longest = self._longest()
         pause = min(longest, max(0.001, until_due_ms / 1000)) if until_due_ms >= 0 else longest
-        self._due = now + (FULL_EVERY if until_due_ms < 0 else max(0.001, until_due_ms / 1000))
+        self._due = now + (FULL_EVERY if until_due_ms < 0 else min(FULL_EVERY, max(0.001, until_due_ms / 1000)))
         return pause
 
     def _quiet_for(self, now: float) -> float:

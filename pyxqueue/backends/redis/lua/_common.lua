@@ -36,8 +36,8 @@ local MAX_EDGES, MAX_AFTER = 32, 256
 
 -- The number of the keys of a group, of which one is KEYS[first].
 local function own_size(first)
-  local key = KEYS[first + OWN]
-  return key and string.find(key, ':again:2$') and PLACES.W or OWN
+  local key = KEYS[first + OWN] -- else a task key, or the first key of another group
+  return key == KEYS[first + AGAIN - 1] .. ':2' and PLACES.W or OWN
 end
 
 local FIRST_TASK = 1 + own_size(1)
@@ -873,7 +873,11 @@ end
 
 -- Count how many tasks are UNFINISHED or STARTED.
 function dependents.count(keys, name, change)
-  local number = call('HINCRBY', keys[DEPENDENTS], name, change)
+  local number = try_call('HINCRBY', keys[DEPENDENTS], name, change)
+  if type(number) ~= 'number' then -- written by hand
+    number = math.max(0, change)
+    call('HSET', keys[DEPENDENTS], name, number)
+  end
   if number <= 0 then call('HDEL', keys[DEPENDENTS], name) end
   return number
 end
@@ -1020,7 +1024,7 @@ local function closed_gate(keys, gates, order)
   end
   for _, gate in ipairs(gates) do
     local first = heads_of(keys, gate, 1)[1]
-    if first and (not order or string.match(first, '%z(.*)%z') < order) then return gate end
+    if first and (not order or (string.match(first, '%z(.*)%z') or '') < order) then return gate end
   end
 end
 

@@ -87,6 +87,7 @@ local function suspend(one, task, fields)
     put_again(keys, one.key, task, one.id, fields, 0, soon, false, one.place, false, true)
     return
   end
+  fields_of(keys[DEPENDENTS], UNFINISHED) -- which deletes what is not a hash
   keep_id(fields, one.id)
   local had = strip_gates(fields)
   set_field(fields, '_event', event)
