@@ -14,6 +14,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.sentinel import MasterNotFoundError
 
+from ...printable import class_of, quoted
+
 Place: TypeAlias = tuple[str, int]
 """A host and a port."""
 _ADDRESS = "SENTINEL GET-MASTER-ADDR-BY-NAME"
@@ -104,7 +106,7 @@ class Sentinels(redis.sentinel.Sentinel):
                 masters: Any = sentinel.sentinel_masters()
                 address = sentinel.execute_command(_ADDRESS, service_name)
             except _SILENT as error:
-                silent.append(f"{sentinel} - {error!r}")
+                silent.append(f"{class_of(error)}: {error}")
                 continue
             if (place := self._answers.read(masters.get(service_name), address)) is not None:
                 self.sentinels[0], self.sentinels[number] = self.sentinels[number], self.sentinels[0]
@@ -129,7 +131,7 @@ class AsyncSentinels(redis.asyncio.sentinel.Sentinel):
                 masters: Any = await sentinel.sentinel_masters()
                 address = await sentinel.execute_command(_ADDRESS, service_name)
             except _SILENT as error:
-                silent.append(f"{sentinel} - {error!r}")
+                silent.append(f"{class_of(error)}: {error}")
                 continue
             if (place := self._answers.read(masters.get(service_name), address)) is not None:
                 self.sentinels[0], self.sentinels[number] = self.sentinels[number], self.sentinels[0]
@@ -160,7 +162,7 @@ class _Answers:
 
 def _not_found(service_name: str, silent: Sequence[str], count: int) -> MasterNotFoundError:
     kind = NoSentinelError if len(silent) == count else MasterNotFoundError
-    return kind(f"No master found for {service_name!r}" + (f" : {', '.join(silent)}" if silent else ""))
+    return kind(f"No master found for {quoted(service_name)}" + (f" : {', '.join(silent)}" if silent else ""))
 
 
 def forced_host(manager: redis.sentinel.Sentinel) -> str | None:
