@@ -262,7 +262,7 @@ def die(how: str) -> None:
         case "segfault":
             ctypes.string_at(0)
         case "overflow":
-            faulthandler._stack_overflow()  # type: ignore[attr-defined]
+            faulthandler._stack_overflow()  # type: ignore[attr-defined] # which has no types: it is there for tests
         case "files":
             os.closerange(0, 4096)
         case "memory":

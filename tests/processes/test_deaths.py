@@ -212,7 +212,7 @@ def test_a_hard_limit(site: Site, start_tree: StartTree, monkeypatch: pytest.Mon
     ids=["C", "lock", "regex", "loop"],
 )
 @pytest.mark.parametrize("threads", [[], ["-t", "2"]], ids=["inline", "threads"])
-def test_a_task_that_hangs(  # noqa: PLR0917
+def test_a_task_that_hangs(  # noqa: PLR0917 - fixtures and parameters
     app: App, start_tree: StartTree, name: str, args: list[str], where: str, threads: list[str]
 ) -> None:
     """The log and the task say in which line, and the next task runs."""

@@ -41,7 +41,7 @@ def interrupted() -> Callable[..., None]:
     names = {"TimeLimitExceeded": TimeLimitExceeded}
     file = os.path.join(Path(pyxqueue.__file__).parent, "backends", "x.py")  # noqa: PTH118 - a text
     exec(compile(_INTERRUPTED, file, "exec"), names)
-    function: Callable[..., None] = names["interrupted"]  # type: ignore[assignment]
+    function: Callable[..., None] = names["interrupted"]  # type: ignore[assignment] # `exec` has put it there
     return function
 
 

@@ -66,6 +66,10 @@ def follows(server: Server) -> bool:
     return bool(role[0] == "slave" and role[3] == "connected")
 
 
+def leads(server: Server) -> bool:
+    return bool(ask(server, "ROLE")[0] == "master")
+
+
 @contextmanager
 def replicated(kind: ServerKind, args: Sequence[str] = ()) -> Iterator[tuple[Server, Server]]:
     """Start a master and a replica that follows it."""

@@ -39,7 +39,7 @@ from tests.conftest import kinds_to_test
 from tests.support.until import PATIENCE, until
 
 from .conftest import KIND
-from .servers import Nodes, ask, cluster, follows
+from .servers import Nodes, ask, cluster, follows, leads
 from .users import told, users
 
 
@@ -327,10 +327,10 @@ def test_how_soon_everybody_is_back(kind: ServerKind, stream_key: str, tmp_path:
         times = {how: list[dict[str, float]]() for how in ("killed", "hangs")}
         for how in [*times, *times]:
             old.kill() if how == "killed" else old.pause()
-            until(lambda new=new: ask(new, "ROLE")[0] == "master", "the replica is promoted", 60)  # type: ignore[misc]
+            until(partial(leads, new), "the replica is promoted", 60)
             times[how].append(running.back(time.monotonic()))
             old.restart() if how == "killed" else old.resume()
-            until(lambda old=old: follows(old), "the old one follows it", 60)  # type: ignore[misc]
+            until(partial(follows, old), "the old one follows it", 60)
             old, new = new, old
         for how, found in times.items():
             # Each command that the hung server already has takes its five seconds.

@@ -11,7 +11,7 @@ import redis.asyncio
 from redis.asyncio import connection as asynchronous
 from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
 from redis.asyncio.connection import BlockingConnectionPool
-from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.cluster import PRIMARY
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -19,7 +19,7 @@ from redis.exceptions import MovedError, RedisClusterException, RedisError, Resp
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 from .cluster import REPEATED, TRY_AGAIN, Trip, address_of, key_of, node_of
-from .looking import AsyncSentinels, MasterLook, NoSentinelError
+from .looking import AsyncSentinels, MasterLook
 from .scripts import for_cluster
 from .topology import Cluster
 
@@ -129,15 +129,8 @@ class _Watched(_Single):
     async def _follow(self) -> None:
         """Leave a server that is the master no longer. The Sentinels are asked when that is due."""
         if self._look.is_due():
-            in_vain = False
-            try:
+            with self._look.asking():
                 await self._pool.get_master_address()
-            except MasterNotFoundError as error:
-                in_vain = isinstance(error, NoSentinelError)
-            except (OSError, RedisError):
-                in_vain = True
-            finally:
-                self._look.asked(in_vain=in_vain)
         if self._look.place not in (None, self._pool.master_address):
             self._pool.master_address = self._look.place
             await self._pool.disconnect(inuse_connections=False)

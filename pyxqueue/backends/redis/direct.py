@@ -19,14 +19,9 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
-from redis.sentinel import (
-    MasterNotFoundError,
-    SentinelConnectionPool,
-    SentinelManagedConnection,
-    SentinelManagedSSLConnection,
-)
+from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
-from .looking import MasterLook, NoSentinelError, Sentinels
+from .looking import MasterLook, Sentinels
 
 _KINDS = {
     Connection,
@@ -143,15 +138,8 @@ class DirectClient:
         """Leave a server that is the master no longer. The Sentinels are asked when that is due."""
         assert isinstance(self._pool, SentinelConnectionPool)
         if look.is_due():
-            in_vain = False
-            try:
+            with look.asking():
                 self._pool.get_master_address()
-            except MasterNotFoundError as error:
-                in_vain = isinstance(error, NoSentinelError)
-            except (RedisError, OSError):
-                in_vain = True
-            finally:
-                look.asked(in_vain=in_vain)
         self._pool.proxy.master_address = look.place or self._pool.proxy.master_address
 
     def _give_back(self, connection: Connection) -> None:

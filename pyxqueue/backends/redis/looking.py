@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import redis.asyncio.sentinel
 import redis.sentinel
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.sentinel import MasterNotFoundError
 
@@ -61,6 +63,19 @@ class MasterLook:
     def asked(self, *, in_vain: bool) -> None:
         """Note the end of the question. `in_vain`: no Sentinel has answered."""
         self._next = self._monotonic() + (_AFTER_FAILURE if in_vain else _EVERY)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While inside, the Sentinels are asked. It notes the end, and swallows what that raises."""
+        in_vain = False
+        try:
+            yield
+        except MasterNotFoundError as error:
+            in_vain = isinstance(error, NoSentinelError)
+        except (OSError, RedisError):
+            in_vain = True
+        finally:
+            self.asked(in_vain=in_vain)
 
     def named(self, place: Place, epoch: int) -> Place:
         """Note which server a Sentinel has named, with the epoch of its configuration. Returns the master: not the one

@@ -96,10 +96,10 @@ class Recent:
             self._stored.append(_Stored(now, master, tasks))
             self._count += len(tasks)
             self._met = now
-            while self._count > _MOST or (self._stored[0].master == master and now - self._stored[0].since > _KEPT):
+            while (first := next(iter(self._stored), None)) is not None and (
+                self._count > _MOST or (first.master == master and now - first.since > _KEPT)
+            ):
                 self._count -= len(self._stored.popleft().tasks)
-                if not self._stored:
-                    break
 
     def forget(self, ids: Iterable[str]) -> None:
         """Forget tasks that this program deletes: that they are gone is no loss."""

@@ -215,13 +215,13 @@ class Store:
     def _lend(self, transaction: Transaction, *, idle: bool = True) -> None:
         """Have the next fork wait for the transaction, and lend it an `idle` connection if there is one."""
         self._end_what_was_left()
+        self._mine.last = weakref.ref(transaction)
         with self.changed:
             while self._forking:
                 self.changed.wait()
             # From here on without a call.
             self._lent += 1
             transaction.is_lent, transaction.epoch = True, self._epoch
-            self._mine.last = weakref.ref(transaction)
             if idle and self._idle:
                 transaction.opened = self._idle[-1]
                 del self._idle[-1]
