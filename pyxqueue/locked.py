@@ -304,8 +304,11 @@ class LockedGroup(Entries):
         entry = Entry(message.id, stamped, need=number, absent=number, is_counted=number > 0)
         self.insert(entry, due, now)
         for _, successor in self._successors(entry):
-            successor.absent -= 1
-            successor.complete_by = now + UNFINISHED_MS
+            if successor.absent and not _is_parent(successor, message.flow):
+                successor.absent -= 1
+                successor.complete_by = now + UNFINISHED_MS
+            else:  # it was stored before and had ended, so that its id was free
+                _count(successor, message.flow, -1, dooms=False)
             self.save(successor)
 
     def take_foreign(self, entry: Entry, now: int) -> None:

@@ -28,6 +28,8 @@ class HasFlows(Protocol):
         first edge that dooms it counts. While it is doomed, it asks for no tokens and counts for no rate.
       - An edge counts for the successor of its flow (`Message.flow`) only. A task that is stored later under the same
         id, as part of another flow or of none, is not changed.
+      - A predecessor that is stored again, once its id is free, has not fired its edge: a dependent successor waits for
+        it again, as for one that is requeued (L11).
       - If a predecessor was not stored within `UNFINISHED_MS` after the one before it, whoever stores the flow is
         taken to be dead: `maintain` dooms the successor, and `doomed` says how many were stored. A flow that is stored
         as a whole never waits for that.

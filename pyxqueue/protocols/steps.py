@@ -40,7 +40,8 @@ class HasSteps(Protocol):
         time, makes it ready.
       - A child counts if the suspending step has stored it, in the group of the settlement, it has an edge of the
         policy CONTINUE to the task, and it is part of `Suspend.flow`, which no other has. Whatever its end is, the edge
-        fires (L11). It does not matter what flow the task itself is part of; another edge changes nothing.
+        fires (L11); and it has not fired any more if the child is stored again, once its id is free. It does not matter
+        what flow the task itself is part of; another edge changes nothing.
       - When the task runs again, a wait is over: the end of a child, or an event, that comes later makes nothing ready.
     """
 

@@ -9,7 +9,7 @@ import pytest
 
 from pyxqueue.backends.redis import ConnectionConfig, RedisBackend
 from pyxqueue.errors import BrokerError
-from pyxqueue.model.message import Done, Fail, Message, Retry, Settlement, TaskInfo, TaskStatus, Verdict
+from pyxqueue.model.message import FLOW_VERSION, Done, Fail, Message, Retry, Settlement, TaskInfo, TaskStatus, Verdict
 from pyxqueue.protocols import StoreOptions
 
 LAST = "18446744073709551615-18446744073709551615"
@@ -42,6 +42,37 @@ def test_a_message_goes_into_all_groups_or_none(
         client.rename(f"{place}:kept", place)
         assert backend.enqueue([Message("one", "job", delay_ms=delay)]) == [True]
         assert [handle.depth().ready + handle.depth().delayed for handle in (backend, second)] == [2, 2]
+
+
+def test_a_predecessor_that_is_stored_again_goes_into_all_groups_or_none(
+    redis_url: str, stream_key: str, client: Any, backend: RedisBackend
+) -> None:
+    """If one group cannot take it, its successor waits for the other one only, in each group."""
+    flow = [
+        Message("c", "job", flow="f", after=("a", "b"), v=FLOW_VERSION),
+        Message("b", "job", flow="f", successors=("f:c",), v=FLOW_VERSION),
+        Message("a", "job", flow="f", successors=("f:c",), v=FLOW_VERSION),
+    ]
+    with closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key, "second"))) as second:
+        groups = [backend, second]
+        for group in groups:
+            group.lease_ms()
+        backend.enqueue(flow)
+        for group in groups:
+            first = next(one for one in group.claim("w", 2, 0) if one.message.id == "a")
+            group.settle([Settlement(first.receipt, Done())])
+            group.delete(["a"])
+        place = f"{{{stream_key}}}:second:stream"
+        client.rename(place, f"{place}:kept")
+        client.set(place, "x")
+
+        with pytest.raises(BrokerError):
+            backend.enqueue(flow)
+
+        client.rename(f"{place}:kept", place)
+        assert [info.waits_for for group in groups for info in group.show(["c"]) if info] == [1, 1]
+        assert backend.enqueue(flow) == [False, False, True]
+        assert [info.waits_for for group in groups for info in group.show(["c"]) if info] == [2, 2]
 
 
 @pytest.mark.parametrize(

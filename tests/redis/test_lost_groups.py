@@ -82,6 +82,42 @@ def test_groups_keep_their_streams_if_only_the_list_of_groups_is_lost(redis_url:
         assert [len(backend.claim("two", 9, 0)) for backend in (second, first)] == [1, 1]
 
 
+@pytest.mark.parametrize("lost", ["the list", "the first group"])
+def test_a_new_group_does_not_take_the_stream_of_the_first(redis_url: str, stream_key: str, lost: str) -> None:
+    """If the list of groups is lost, and it is the first to be made after that."""
+    config = ConnectionConfig.from_url(redis_url)
+    first, new = (RedisBackend(config, StoreOptions(stream_key, group)) for group in ("cg", "new"))
+    with closing(first), closing(new), Redis.from_url(redis_url) as client:
+        first.enqueue([Message("a", "job"), Message("b", "job")])
+        (held,) = first.claim("one", 1, 0)
+        if lost == "the list":
+            client.delete(f"{{{stream_key}}}:meta")
+        else:
+            client.hdel(f"{{{stream_key}}}:meta", "group:cg")
+
+        assert new.claim("two", 9, 0) == []
+        first._registration.refresh()
+        first.lease_ms()
+
+        assert first.settle([Settlement(held.receipt, HandBack())]) == [True]
+        assert sorted(one.message.id for one in first.claim("one", 9, 0)) == ["a", "b"]
+        assert new.enqueue([Message("c", "job")]) == [True]
+        assert [len(backend.claim("two", 9, 0)) for backend in (first, new)] == [1, 1]
+
+
+def test_a_group_of_another_program_takes_no_stream(redis_url: str, stream_key: str) -> None:
+    """It reads what others write by hand, and so does the first group of the queue."""
+    with (
+        closing(RedisBackend(ConnectionConfig.from_url(redis_url), StoreOptions(stream_key))) as backend,
+        Redis.from_url(redis_url) as client,
+    ):
+        client.xgroup_create(stream_key, "audit", id="0", mkstream=True)
+        client.xadd(stream_key, {"id": "a", "name": "job"})
+        client.xreadgroup("audit", "one", {stream_key: ">"})
+
+        assert [one.message.id for one in backend.claim("one", 9, 0)] == ["a"]
+
+
 def test_a_priority_class_is_in_use_still_if_the_list_of_classes_is_lost(redis_url: str, stream_key: str) -> None:
     """A worker that has enqueued nothing of that class claims what is in it."""
     config = ConnectionConfig.from_url(redis_url)

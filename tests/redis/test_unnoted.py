@@ -197,6 +197,32 @@ def test_tokens_that_are_right_stay(
     assert tokens(backend.limits()) == {GATE: (4, 1)}
 
 
+def test_a_message_of_a_later_release_holds_no_token_while_it_waits(
+    backend: RedisBackend, client: Any, stream_key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that cannot read it defers it; it asks for its token again when it is due, so the limit holds (L3)."""
+    backend.limits().set("api", 1)
+    backend.enqueue(gated("a", "b"))
+    client.xtrim(stream_key, maxlen=0, approximate=False)
+    client.delete(f"{{{stream_key}}}:cg:task:a")
+    client.xadd(stream_key, {"id": "a", "name": "job", "v": "99", "gates": GATE, "flow": "f", "_tokens": "1"})
+    (held,) = backend.claim("w", 1, 0)
+    assert not isinstance(held.message, Message)
+    backend.settle([Settlement(held.receipt, Defer(1))])
+    (other,) = backend.claim("w", 9, 0)
+
+    until(lambda: backend.maintain(100) < 0, "the delayed one is due")
+
+    assert other.message.id == "b"
+    assert tokens(backend.limits()) == {GATE: (1, 1)}
+    assert backend.claim("w", 9, 0) == []
+    backend.settle([done(other)])
+    (again,) = backend.claim("w", 9, 0)
+    assert again.message.id == "a"
+    assert tokens(backend.limits()) == {GATE: (1, 0)}
+    assert "wrong count" not in caplog.text
+
+
 def test_tokens_in_a_fair_line_stay(backend: RedisBackend) -> None:
     """What stands there is ready, and has its tokens."""
     backend.limits().set("api", 2)

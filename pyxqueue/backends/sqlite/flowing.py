@@ -26,8 +26,9 @@ _SUCCESSOR = """SELECT seq, need, complete_by FROM task JOIN dependent USING (se
     WHERE task.grp = ? AND task.id = ? AND flow = ?"""
 _COUNTED = "SELECT need, bad FROM dependent WHERE seq = ?"
 _COUNT = "UPDATE dependent SET need = need + ?, bad = bad + ? WHERE seq = ?"
-_STORED = """UPDATE dependent SET absent = absent - 1, complete_by = CASE complete_by WHEN 0 THEN 0 ELSE ? END
-    WHERE seq = ?"""
+# Where none is absent, it was stored before and had ended, so that its id was free: its edge has not fired any more.
+_STORED = """UPDATE dependent SET need = need + (absent <= 0), absent = max(0, absent - 1),
+    complete_by = CASE complete_by WHEN 0 THEN 0 ELSE ? END WHERE seq = ?"""
 _FIRST_UNFINISHED = """SELECT complete_by FROM dependent WHERE grp = ? AND absent > 0 AND complete_by > 0
     ORDER BY complete_by LIMIT 1"""
 _UNFINISHED = """SELECT seq, absent FROM dependent
@@ -89,7 +90,9 @@ class Flows:
                 (seq, self.group.key, message.flow, number, number, complete_by),
             )
         for _, successor in self._successors(message):
-            if not successor.is_parent:
+            if successor.is_parent:
+                self._count(successor, 1, 0)
+            else:
                 db.execute(_STORED, (complete_by, successor.seq))
         return number > 0
 

@@ -134,6 +134,7 @@ class FlowLaws(Contract):
         """A successor of several hundred names them all with one text."""
         backend, count = harness.open(), 300
         backend.enqueue([s.job("z", flow="flow-1", after=("a", many("z", count)))])
+        waits(backend, L10, "z", count + 1, "for many that were not stored yet")
         children = [s.job(f"z.{number}", flow="flow-1", successors=("f:z",)) for number in range(count)]
         backend.enqueue([*children, s.job("a", flow="flow-1", successors=("f:z",))])
         waits(backend, L10, "z", count + 1, "for many")
@@ -179,6 +180,25 @@ class FlowLaws(Contract):
         backend.enqueue(flow("ac:f", "bc:f"))
         free(backend, L10, ["c"], "after both have ended")
         L10.same(s.ids_of(s.take(backend)), [], "what could be claimed after that")
+
+    @needs(HasFlows)
+    def test_l10_a_predecessor_is_stored_again(self, harness: Harness) -> None:
+        """One whose id is free again: its successor waits for it again, as for one that is requeued."""
+        backend = stored(harness, L10, "ac:f", "bc:f")
+        held = {s.readable(one, L10).id: one for one in s.take_exactly(backend, 2, L10)}
+        s.settled(backend, L10, s.done(held["a"]))
+        backend.delete(["a"])
+        L10.same(list(backend.enqueue(flow("ac:f", "bc:f"))), [False, False, True], "what a repeat returned")
+        waits(backend, L10, "c", 2, "after one of two predecessors was stored again")
+        again = s.take_one(backend, L10)
+        s.settled(backend, L10, s.done(again))
+        free(backend, L10, [], "when the other predecessor is still running")
+        s.settled(backend, L10, s.done(held["b"]))
+        free(backend, L10, ["c"], "after both have ended")
+        backend.delete(["a"])
+        backend.enqueue(flow("ac:f", "bc:f"))
+        s.settled(backend, L10, s.done(s.take_one(backend, L10)))
+        free(backend, L10, [], "when a predecessor of a running task has ended again")
 
     @needs(HasFlows)
     def test_l10_it_starts_once(self, harness: Harness) -> None:

@@ -582,6 +582,22 @@ class ResumingLaws(Contract):
 
     @needs(HasFlows)
     @needs(HasSteps)
+    def test_l14_a_child_is_stored_again(self, harness: Harness) -> None:
+        """One whose id is free again: it has not ended any more."""
+        backend: Any = harness.open()
+        suspended(backend, s.claimed(backend, L14), children("c1", "c2"), flow="children")
+        one, two = s.take_exactly(backend, 2, L14)
+        s.settled(backend, L14, s.done(one))
+        backend.delete(["c1"])
+        backend.enqueue(children("c1"))
+        L14.same(s.info(backend, "a", L14).waits_for, 2, "for how many it waits after one was stored again")
+        s.settled(backend, L14, s.done(s.take_one(backend, L14)))
+        waits(backend, "after that one has ended", waits_for=1)
+        s.settled(backend, L14, s.done(two))
+        resumed(backend, "after both have ended")
+
+    @needs(HasFlows)
+    @needs(HasSteps)
     def test_l14_a_child_has_an_edge_that_continues(self, harness: Harness) -> None:
         """One that could doom it is no child."""
         backend: Any = harness.open()

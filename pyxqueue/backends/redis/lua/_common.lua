@@ -962,26 +962,6 @@ local function edges_of(fields)
   return edges
 end
 
--- Note at its successors that a task was stored; change: 1, or -1 if that is taken back.
-local function note_stored(keys, fields, change)
-  local due = now_ms() + UNFINISHED_MS
-  for _, edge in ipairs(edges_of(fields)) do
-    local one = dependents.at(keys, edge.id)
-    if one and one.flow == flow_of(fields) and (one.absent > 0 or change < 0) then
-      one.absent = one.absent - change
-      dependents.set(keys, edge.id, one)
-      local waits = not one.has_started
-      if waits and one.absent == (change < 0 and 1 or 0) then dependents.count(keys, UNFINISHED, -change) end
-      if not waits then -- it is not in DELAYED for that
-      elseif one.absent > 0 and not dependents.may_start(one) then
-        call('ZADD', keys[DELAYED], int(due), edge.id)
-      elseif not dependents.may_start(one) then
-        call('ZREM', keys[DELAYED], edge.id)
-      end
-    end
-  end
-end
-
 -- Whether an edge has fired, by the place of its task: nil if that has not ended.
 local function has_fired(edge, place)
   return place == 'h' or place == 'f' and edge.policy ~= 'w'
@@ -993,26 +973,60 @@ local function start_soon(keys, id)
   hasten(keys[DELAYED], id, 0)
 end
 
+-- Count for the task at the end of an edge that it has fired; change: 1, or -1 if it has not fired any more. dooms:
+-- whether it dooms that task; id: of the task that it leaves
+local function count_edge(keys, edge, flow, change, dooms, id)
+  local one = dependents.at(keys, edge.id)
+  if one and one.flow == flow then
+    local may = dependents.may_start(one)
+    one.need = one.need - change
+    if dooms then one.bad = one.bad + change end
+    if dooms and change > 0 and one.cause == '' and not one.has_started then one.cause = id end
+    dependents.set(keys, edge.id, one)
+    if dependents.may_start(one) and not may and not one.has_started then start_soon(keys, edge.id) end
+    return
+  end
+  local parent = edge.policy == 'c' and parents.at(keys, edge.id)
+  if parent and parent.flow == flow then
+    parent.need = parent.need - change
+    parents.set(keys, edge.id, parent)
+    if parent.need <= 0 then start_soon(keys, edge.id) end
+  end
+end
+
+-- Note at its successors that a task was stored. Of one whose predecessors were all stored, this one was stored before
+-- and had ended, so that its id was free: its edge has not fired any more.
+-- undone: what this returned, if it is taken back. Returns by id the successors of which one more is stored.
+local function note_stored(keys, fields, undone)
+  local flow, change, complete = flow_of(fields), undone and -1 or 1, {}
+  for _, edge in ipairs(edges_of(fields)) do
+    local one = dependents.at(keys, edge.id)
+    if one and one.flow == flow and (undone and undone[edge.id] or not undone and one.absent > 0) then
+      complete[edge.id] = true
+      one.absent = one.absent - change
+      dependents.set(keys, edge.id, one)
+      local waits = not one.has_started
+      if waits and one.absent == (undone and 1 or 0) then dependents.count(keys, UNFINISHED, -change) end
+      if not waits then -- it is not in DELAYED for that
+      elseif one.absent > 0 and not dependents.may_start(one) then
+        call('ZADD', keys[DELAYED], int(now_ms() + UNFINISHED_MS), edge.id)
+      elseif not dependents.may_start(one) then
+        call('ZREM', keys[DELAYED], edge.id)
+      end
+    else
+      count_edge(keys, edge, flow, -change, false)
+    end
+  end
+  return complete
+end
+
 -- Fire the edges of a task that moves from one place to another, or take them back if it had ended and is to run again.
 -- success: how it ends, or had ended. A task that is deleted has the place `h` after it.
 local function fire(keys, id, fields, from, to, success)
   for _, edge in ipairs(edges_of(fields)) do
     local fires = has_fired(edge, to)
-    local changes = fires ~= has_fired(edge, from)
-    local one = changes and dependents.at(keys, edge.id)
-    local may_be_child = changes and edge.policy == 'c' and not (one and one.flow == flow_of(fields))
-    local parent = may_be_child and parents.at(keys, edge.id)
-    if parent and parent.flow == flow_of(fields) then
-      parent.need = parent.need - (fires and 1 or -1)
-      parents.set(keys, edge.id, parent)
-      if parent.need <= 0 then start_soon(keys, edge.id) end
-    elseif one and one.flow == flow_of(fields) then
-      local may, dooms, change = dependents.may_start(one), not success and edge.policy ~= 'c', fires and 1 or -1
-      one.need = one.need - change
-      if dooms then one.bad = one.bad + change end
-      if dooms and fires and one.cause == '' and not one.has_started then one.cause = id end
-      dependents.set(keys, edge.id, one)
-      if dependents.may_start(one) and not may and not one.has_started then start_soon(keys, edge.id) end
+    if fires ~= has_fired(edge, from) then
+      count_edge(keys, edge, flow_of(fields), fires and 1 or -1, not success and edge.policy ~= 'c', id)
     end
   end
 end
@@ -1277,7 +1291,8 @@ local function wait_again(keys, key, id, fields, one, more)
   dependents.count(keys, STARTED, -1)
 end
 
--- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, keys of the group, id and fields.
+-- What `put_new` has put since `all_or_nothing` began: stream, entry, task key, keys of the group, id, fields, and what
+-- `note_stored` returned.
 local news = {}
 
 -- Make the lifetime of a message that is enqueued a time.
@@ -1306,8 +1321,7 @@ local function put_new(keys, key, id, fields, delay, now, more)
   else
     stream, entry = put(keys, key, id, fields, delay, now, false, place, more)
   end
-  note_stored(keys, fields, 1)
-  news[#news + 1] = {stream, entry, key, keys, id, fields}
+  news[#news + 1] = {stream, entry, key, keys, id, fields, note_stored(keys, fields)}
 end
 
 -- Run an action that puts several messages. If Redis refuses one of the writes (an entry, where a stream has no ids
@@ -1323,7 +1337,7 @@ local function all_or_nothing(action)
     leave_gates(unpack(one, 4, 6))
     drop_expiry(unpack(one, 4, 6))
     dependents.drop(one[4], one[5])
-    note_stored(one[4], one[6], -1)
+    note_stored(one[4], one[6], one[7])
   end
   error(reason, 0)
 end
@@ -1334,11 +1348,12 @@ local function keep_id(fields, id)
 end
 
 -- Put a message that was in flight at `place` back, in the same class. Its progress is cleared.
--- keeps_order: whether it keeps its place in the order of arrival. was_drawn, held_at: as in `put`
+-- keeps_order: whether it keeps its place in the order of arrival. raw, was_drawn, held_at: as in `put`. A message of a
+-- later release is raw too: delayed, it has no token, and asks for it when it is due.
 local function put_again(keys, key, task, id, fields, delay, now, raw, place, keeps_order, was_drawn, held_at)
   keep_id(fields, id)
   check_others(keys, fields)
-  local had = not raw and strip_gates(fields)
+  local had = (not raw or delay > 0) and strip_gates(fields)
   if had then leave_gates(keys, id, fields, had) end
   if had and had.order and keeps_order then set_field(fields, '_order', had.order) end
   local done, reason = pcall(put, keys, key, id, fields, delay, now, raw, COMES_BACK[place], task.more, was_drawn,

@@ -25,6 +25,17 @@ local function is_there(stream)
   return false
 end
 
+-- Whether the stream is that of another group of the queue. A consumer group that another program has made is none:
+-- there is no stream of what comes back to it.
+local function is_taken(stream)
+  local prefix = string.sub(KEYS[4], 1, -#':again' - #group - 1)
+  for _, info in ipairs(try_call('XINFO', 'GROUPS', stream)) do
+    local other = field(info, 'name')
+    if other ~= group and call('EXISTS', prefix .. other .. ':again') > 0 then return true end
+  end
+  return false
+end
+
 if stream == KEYS[2] or stream == KEYS[3] then
   allow_writes(stream, group)
 else -- there is none yet, or another program wrote it
@@ -39,8 +50,8 @@ else -- there is none yet, or another program wrote it
     end
   end
   if crowded or there >= tonumber(ARGV[5]) then return {call('HLEN', meta), {}} end
-  -- If only the meta hash was lost, the group goes on with its streams.
-  if is_there(KEYS[3]) and not is_there(KEYS[2]) then stream = KEYS[3] end
+  -- If only the meta hash was lost, each group goes on with its streams, whichever comes first.
+  if not is_there(KEYS[2]) and (is_there(KEYS[3]) or is_taken(KEYS[2])) then stream = KEYS[3] end
   for i, class in ipairs(CLASSES) do
     if call('EXISTS', KEYS[3 + 2 * i], KEYS[4 + 2 * i]) > 0 then stored = (stored or '') .. ' ' .. class end
   end
