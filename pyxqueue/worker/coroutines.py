@@ -43,7 +43,7 @@ class CoroutineRunner:
             runner = min(self._free, key=self._runners.index)
             self._free.remove(runner)
         try:
-            if _loop_runs_here():  # eager mode inside the event loop of a program
+            if loop_runs_here():  # eager mode inside the event loop of a program
                 return _in_thread(lambda: _run(runner, coroutine))
             return _run(runner, coroutine)
         finally:
@@ -56,7 +56,7 @@ class CoroutineRunner:
             idle, self._free = self._free, []
             self._runners = [runner for runner in self._runners if runner not in idle]
         for runner in idle:
-            if _loop_runs_here():
+            if loop_runs_here():
                 _in_thread(runner.close)
             else:
                 runner.close()
@@ -128,7 +128,7 @@ def _is_lost(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> bool:
     return not task.done() and getattr(task, "_must_cancel", False)
 
 
-def _loop_runs_here() -> bool:
+def loop_runs_here() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Never
 
 from attrs import frozen
 
 from ..calls import Call
 from ..codec import Codec
-from ..errors import DependencyFailedError, SerializationError
+from ..errors import BrokerUnavailableError, DependencyFailedError, SerializationError, TaskSuspended
 from ..inputs import Many, One, filled, inputs_of
 from ..model.flows import DEPENDENCY_FAILED
-from ..model.message import Record, TaskStatus
-from ..protocols import Results
+from ..model.message import Record, Suspend, Suspended, TaskStatus
+from ..protocols import HasSteps, Results
+from .coroutines import loop_runs_here
+from .steps import StepKeeper
 
 
 @frozen(eq=False)
@@ -22,6 +24,7 @@ class InputReader:
 
     store: Results
     codec: Codec
+    keeper: StepKeeper
 
     def fill(self, call: Call) -> Call:
         """Return a call with the results. Raises `DependencyFailedError` for one that is gone, `SerializationError` for
@@ -31,7 +34,21 @@ class InputReader:
         for one in inputs:
             if isinstance(one, Many):  # if the first of them is gone, the task must not begin
                 self._read([f"{one.prefix}.0"])
-        return filled(call, dict(zip(ids, self._read(ids), strict=True)), self._read)
+        return filled(call, dict(zip(ids, self._read(ids), strict=True)), self._read_patiently)
+
+    def _read_patiently(self, ids: Sequence[str]) -> list[Any]:
+        """Read results for a task that runs. While the store is away, it waits; where it cannot wait, because an event
+        loop would stand still or the worker must stop, it is given back, and runs again from its beginning."""
+
+        def read() -> list[Any]:
+            try:
+                return self._read(ids)
+            except BrokerUnavailableError:
+                if loop_runs_here():
+                    _give_back()
+                raise
+
+        return self.keeper.insist(read, _give_back) if isinstance(self.store, HasSteps) else self._read(ids)
 
     def _read(self, ids: Sequence[str]) -> list[Any]:
         return [self._value(task_id, record) for task_id, record in zip(ids, self.store.wait(ids, 0), strict=True)]
@@ -46,3 +63,7 @@ class InputReader:
             return self.codec.open_result(record)
         except SerializationError as error:
             raise SerializationError(f"the result of task {task_id}, an argument, cannot be read: {error}") from error
+
+
+def _give_back() -> Never:
+    raise TaskSuspended(Suspended(Suspend()))

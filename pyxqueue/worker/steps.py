@@ -70,6 +70,19 @@ class StepKeeper:
     served: Sequence[str] = ()
     """The queues of the worker; none where tasks may wait for others."""
 
+    def insist(self, call: Callable[[], T], give_back: Callable[[], Never]) -> T:
+        """Call the store, and repeat that until it can be reached. If the worker must stop meanwhile, the task is given
+        back."""
+        failures = 0
+        while True:
+            try:
+                return call()
+            except BrokerUnavailableError:
+                failures += 1
+                if self.stopping():
+                    give_back()
+                time.sleep(self.backoff(failures, 1.0))
+
     def of(self, message: Message, receipt: str) -> JobSteps:
         """Return the steps of one run. Raises `ConfigurationError` if the store does not keep any."""
         if not isinstance(self.broker, HasSteps):
@@ -272,17 +285,8 @@ class JobSteps:
             raise CancelRequested("the task was cancelled")
 
     def _insist(self, call: Callable[[], T], steps: Mapping[str, bytes] = _NO_STEPS) -> T:
-        """Call the store, and repeat that until it can be reached. If the worker must stop meanwhile, the task is given
-        back with these steps."""
-        failures = 0
-        while True:
-            try:
-                return call()
-            except BrokerUnavailableError:
-                failures += 1
-                if self.keeper.stopping():
-                    self._suspend(steps=steps)
-                time.sleep(self.keeper.backoff(failures, 1.0))
+        """Call the store until it can be reached. If the task is given back meanwhile, these steps are stored."""
+        return self.keeper.insist(call, lambda: self._suspend(steps=steps))
 
     def _stop_if_told(self) -> None:
         if self.keeper.stopping():

@@ -124,6 +124,7 @@ class Worker:
         )
         beginner = Beginner(parts.broker, reporter, self._backoff, patient=alone, inside=self._inside)
         served = () if parts.eager else [each.codec.queue for each in self.parts]
+        keeper = StepKeeper(parts.broker, parts.codec, lambda: beginner.stopping, self._backoff, served)
         runner = Runner(
             self._jobs,
             parts.codec,
@@ -131,8 +132,8 @@ class Worker:
             beginner,
             hand_over=settling.put,
             chance=self._chance,
-            inputs=InputReader(cast("Results", parts.broker), parts.codec),  # only a backend has flows
-            keeper=StepKeeper(parts.broker, parts.codec, lambda: beginner.stopping, self._backoff, served),
+            inputs=InputReader(cast("Results", parts.broker), parts.codec, keeper),  # only a backend has flows
+            keeper=keeper,
             eager=parts.eager,
             around=parts.plugins.enter if parts.plugins is not None and parts.plugins.have_around else None,
         )

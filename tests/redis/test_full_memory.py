@@ -104,6 +104,9 @@ OPERATIONS: dict[str, tuple[Operation, object]] = {
     "settle with a retry": (lambda f, b: b.settle([Settlement(f.receipt("retrying"), Retry(1))]), [True]),
     "release": (lambda f, b: b.release("one", [f.receipt("crashing")]), 5),
     "save_steps": (lambda f, b: _stepped(f, b).name, "HELD"),
+    "declare a limit": (lambda _, b: _numbers(b, b.limits().declare({"api": 2}, replace=False)), [("api", 2)]),
+    "set a limit": (lambda _, b: _numbers(b, b.limits().set("api", 3)), [("api", 3)]),
+    "pause a limit": (lambda _, b: (b.limits().pause("api"), b.limits().paused()), (True, ["api"])),
     "maintain what has expired": (lambda f, b: _status(_expired(f, b).show(["late"])[0]), TaskStatus.CANCELLED),
     "maintain what waits for others": (lambda f, b: _looked(f, b, [":dependents"]), 1),
     "maintain what waits for a limit": (lambda f, b: _looked(f, b, [":turns"]), 1),
@@ -165,6 +168,10 @@ def _looked(full: Full, backend: RedisBackend, marks: Sequence[str]) -> int:
 def _removed(backend: RedisBackend, group: str) -> RedisBackend:
     backend.remove_group(group)
     return backend
+
+
+def _numbers(backend: RedisBackend, _done: object) -> list[tuple[str, int | None]]:
+    return [(one.name, one.number) for one in backend.limits().numbers()]
 
 
 def _forgot(backend: RedisBackend, task_id: str) -> RedisBackend:

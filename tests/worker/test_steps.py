@@ -12,12 +12,14 @@ import pytest
 
 from pyxqueue import (
     AsyncResult,
+    FlowResult,
     NestedWaitError,
     TaskError,
     TaskQueue,
     TaskStatus,
     agather,
     as_completed,
+    chord,
     current_task,
     gather,
 )
@@ -390,6 +392,48 @@ def test_gather_waits_for_the_store(place: Place) -> None:
     with pytest.raises(TaskError, match="which it gathers, is gone"):
         handle.get(0)
     assert len(faulty.history) == 2
+
+
+def _chord(place: Place, body: Callable[..., Any]) -> FlowResult:
+    part = place.task(int, retries=0)
+    return chord([part.of("1"), part.of("2")], place.task(body, retries=0).of())()
+
+
+def _read_in_vain(place: Place, times: int) -> FaultyBroker:
+    """Before the task begins, it is looked whether its arguments are there; so many later reads find no store."""
+    return FaultyBroker(place.backend, [None, None, *[Fault.LOSE_CALL] * times], operations={"wait"})
+
+
+def test_the_results_of_a_chord_wait_for_the_store(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its body reads them as it iterates, and an outage meanwhile is not its failure."""
+    monkeypatch.setattr(Worker, "_backoff", lambda *_: 0.0)
+
+    def total(parts: Sequence[int]) -> int:
+        place.note("began")
+        return sum(parts)
+
+    handle = _chord(place, total)
+    place.work(_read_in_vain(place, 3))
+    assert (handle.get(0), place.ran) == (3, ["began"])
+
+
+@pytest.mark.parametrize("on_loop", [False, True], ids=["stopping", "loop"])
+def test_a_body_that_cannot_wait_for_its_results_is_given_back(place: Place, on_loop: bool) -> None:
+    """Uncharged, where its worker must stop, or an event loop would stand still."""
+
+    def total(parts: Sequence[int]) -> tuple[int, int]:
+        if not place.ran and not on_loop:
+            place.workers[-1].stop()
+        place.note("began")
+        return sum(parts), current_task().attempt
+
+    async def coroutine(parts: Sequence[int]) -> tuple[int, int]:
+        return total(parts)
+
+    handle = _chord(place, coroutine if on_loop else total)
+    place.work(_read_in_vain(place, 1))
+    place.work(name="two")
+    assert (handle.get(0), place.ran) == ((3, 1), ["began", "began"])
 
 
 def test_a_deleted_child_is_an_error_in_its_place(place: Place) -> None:

@@ -8,6 +8,7 @@ local keys = slice(KEYS, 1, FIRST_TASK - 1)
 local group, kind, name, number, replace, from = unpack(ARGV)
 local is_first, is_task = from == '', kind == 'paused' and is_task_gate(name)
 local at = kind .. ':' .. name
+allow_writes(keys[NEW], group) -- a task that declares a limit for those that it gathers goes on
 check_gates(keys)
 
 -- Have workers ask before each start while a task name is paused: they read this field of the meta hash, which has
