@@ -29,7 +29,7 @@ from pyxqueue.model.message import (
     TaskInfo,
     TaskStatus,
 )
-from pyxqueue.protocols import StoreOptions
+from pyxqueue.protocols import LimitStore, StoreOptions
 from pyxqueue.testing.servers import Server, ServerKind
 from tests.support.until import until
 
@@ -104,8 +104,8 @@ OPERATIONS: dict[str, tuple[Operation, object]] = {
     "settle with a retry": (lambda f, b: b.settle([Settlement(f.receipt("retrying"), Retry(1))]), [True]),
     "release": (lambda f, b: b.release("one", [f.receipt("crashing")]), 5),
     "save_steps": (lambda f, b: _stepped(f, b).name, "HELD"),
-    "declare a limit": (lambda _, b: _numbers(b, b.limits().declare({"api": 2}, replace=False)), [("api", 2)]),
-    "set a limit": (lambda _, b: _numbers(b, b.limits().set("api", 3)), [("api", 3)]),
+    "declare a limit": (lambda _, b: _numbers(b, lambda limits: limits.declare({"api": 2}, replace=False)), [2]),
+    "set a limit": (lambda _, b: _numbers(b, lambda limits: limits.set("api", 3)), [3]),
     "pause a limit": (lambda _, b: (b.limits().pause("api"), b.limits().paused()), (True, ["api"])),
     "maintain what has expired": (lambda f, b: _status(_expired(f, b).show(["late"])[0]), TaskStatus.CANCELLED),
     "maintain what waits for others": (lambda f, b: _looked(f, b, [":dependents"]), 1),
@@ -170,8 +170,9 @@ def _removed(backend: RedisBackend, group: str) -> RedisBackend:
     return backend
 
 
-def _numbers(backend: RedisBackend, _done: object) -> list[tuple[str, int | None]]:
-    return [(one.name, one.number) for one in backend.limits().numbers()]
+def _numbers(backend: RedisBackend, change: Callable[[LimitStore], None]) -> list[int | None]:
+    change(backend.limits())
+    return [one.number for one in backend.limits().numbers()]
 
 
 def _forgot(backend: RedisBackend, task_id: str) -> RedisBackend:

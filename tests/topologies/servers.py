@@ -31,7 +31,7 @@ def ask(server: Server, *args: Any) -> Any:
 
 @frozen
 class Watched:
-    """Two servers, one of which replicates the other, and the Sentinels that watch them."""
+    """Servers of which all but one replicate that one, and the Sentinels that watch them."""
 
     servers: Sequence[Server]
     sentinels: Sequence[Server]
@@ -48,12 +48,17 @@ class Watched:
 
     @property
     def replica(self) -> Server:
+        """The first of the others."""
+        return self.replicas[0]
+
+    @property
+    def replicas(self) -> Sequence[Server]:
         master = self.master
-        return next(server for server in self.servers if server is not master)
+        return [server for server in self.servers if server is not master]
 
     def wait_replicated(self) -> None:
-        """Wait until the replica follows the master."""
-        until(lambda: follows(self.replica), "the replica follows")
+        """Wait until the others follow the master."""
+        until(lambda: all(map(follows, self.replicas)), "the others follow the master", 60)
 
 
 def follow(server: Server, master: Server) -> None:
@@ -71,36 +76,39 @@ def leads(server: Server) -> bool:
 
 
 @contextmanager
-def replicated(kind: ServerKind, args: Sequence[str] = ()) -> Iterator[tuple[Server, Server]]:
-    """Start a master and a replica that follows it."""
-    with Server(kind, args=(*_AT_ONCE, *args)) as master, Server(kind, args=(*_AT_ONCE, *args)) as replica:
-        follow(replica, master)
-        until(lambda: ask(master, "WAIT", 1, 100) == 1, "the replica follows")
-        yield master, replica
+def replicated(kind: ServerKind, args: Sequence[str] = (), replicas: int = 1) -> Iterator[Sequence[Server]]:
+    """Start a master and replicas that follow it."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Server(kind, args=(*_AT_ONCE, *args))) for _ in range(1 + replicas)]
+        master, *others = servers
+        for one in others:
+            follow(one, master)
+        until(lambda: ask(master, "WAIT", replicas, 100) == replicas, "the others follow the master")
+        yield servers
 
 
 @contextmanager
-def watched(kind: ServerKind, sentinels: int = 1, args: Sequence[str] = ()) -> Iterator[Watched]:
-    """Start a master, a replica, and Sentinels that fail over after 500 ms of silence."""
+def watched(kind: ServerKind, sentinels: int = 1, args: Sequence[str] = (), replicas: int = 1) -> Iterator[Watched]:
+    """Start a master, replicas, and Sentinels that fail over after 500 ms of silence."""
     with ExitStack() as stack:
-        master, replica = [stack.enter_context(Server(kind, args=(*_AT_ONCE, *args))) for _ in range(2)]
-        follow(replica, master)
+        servers = stack.enter_context(replicated(kind, args, replicas))
+        master = servers[0]
         watchers = [stack.enter_context(Server(kind, args=("--sentinel",))) for _ in range(sentinels)]
         for one in watchers:
             ask(one, "SENTINEL", "MONITOR", MASTER, "127.0.0.1", master.port, sentinels // 2 + 1)
             for name, value in {"down-after-milliseconds": 500, "failover-timeout": 2_000}.items():
                 ask(one, "SENTINEL", "SET", MASTER, name, value)
-        found = Watched([master, replica], watchers)
+        found = Watched(servers, watchers)
         found.wait_replicated()
         for one in watchers:
-            until(lambda one=one: _sees(one, sentinels), "the Sentinels see the replica and each other")  # type: ignore[misc]
+            until(lambda one=one: _sees(one, sentinels, replicas), "the Sentinels see the replicas and each other")  # type: ignore[misc]
         yield found
 
 
-def _sees(sentinel: Server, sentinels: int) -> bool:
+def _sees(sentinel: Server, sentinels: int, replicas: int) -> bool:
     flat = ask(sentinel, "SENTINEL", "MASTER", MASTER)
     facts = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
-    return int(facts["num-slaves"]) == 1 and int(facts["num-other-sentinels"]) == sentinels - 1
+    return int(facts["num-slaves"]) == replicas and int(facts["num-other-sentinels"]) == sentinels - 1
 
 
 @frozen

@@ -225,6 +225,33 @@ def test_a_node_that_hangs(stream_key: str, monkeypatch: pytest.MonkeyPatch, how
         close()
 
 
+def test_a_node_that_hangs_holds_up_no_calls_to_others(nodes: Nodes, stream_key: str) -> None:
+    """However many coroutines wait for it."""
+    hangs, answers = (name_on(nodes, server, stream_key) for server in nodes.masters[:2])
+
+    async def outcomes() -> tuple[object, int]:
+        client = ConnectionConfig.from_url(nodes.url).open_async(timeout=5, retries=1)
+        await client.execute_command("XLEN", hangs)
+        nodes.masters[0].pause()
+        stuck = [asyncio.ensure_future(client.execute_command("XLEN", hangs)) for _ in range(20)]
+        stuck.append(asyncio.ensure_future(client.execute_together(hangs, [("XLEN", hangs)])))
+        await asyncio.sleep(0)
+        found = (
+            await client.execute_command("XLEN", answers),
+            await client.execute_together(answers, [("XLEN", answers)]),
+        )
+        waiting = sum(not one.done() for one in stuck)
+        nodes.masters[0].resume()
+        await asyncio.gather(*stuck, return_exceptions=True)
+        await client.aclose()
+        return found, waiting
+
+    try:
+        assert asyncio.run(outcomes()) == ((0, [0]), 21)
+    finally:
+        nodes.masters[0].resume()
+
+
 def on(runner: asyncio.Runner, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
     return runner.run(function(*args))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from pyxqueue import (
     Unique,
 )
 from pyxqueue.backends.redis import ConnectionConfig
+from pyxqueue.backends.redis.confirming import Confirmer
 from pyxqueue.backends.redis.durability import Durability
+from pyxqueue.backends.redis.replicas import Replicas
 from pyxqueue.testing import drain
 from pyxqueue.testing.servers import Server, ServerKind
 from tests.conftest import kinds_to_test
@@ -50,19 +52,19 @@ async def as_coroutine(awaitable: Awaitable[object]) -> object:
 
 
 @pytest.fixture(scope="module")
-def two() -> Iterator[tuple[Server, Server]]:
+def two() -> Iterator[Sequence[Server]]:
     """A master and its replica."""
     with replicated(KIND) as two:
         yield two
 
 
 @pytest.fixture
-def master(two: tuple[Server, Server]) -> Server:
+def master(two: Sequence[Server]) -> Server:
     return two[0]
 
 
 @pytest.fixture
-def replica(two: tuple[Server, Server]) -> Iterator[Server]:
+def replica(two: Sequence[Server]) -> Iterator[Server]:
     """A test may pause it."""
     yield two[1]
     two[1].resume()
@@ -156,6 +158,71 @@ def test_more_replicas_than_there_are(master: Server, stream_key: str) -> None:
             job_of(queue)(1)
 
         assert (raised.value.acknowledged, raised.value.wanted) == (1, 2)
+
+
+@pytest.mark.parametrize("kind", kinds_to_test())
+def test_each_replica_confirms(kind: ServerKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that has left its master just now, in threads and in asyncio: it may be the master of tomorrow. After a
+    while it does not count any more."""
+    with replicated(kind, replicas=2) as servers:
+        master, first, second = servers
+        with closing(TaskQueue(f"{master.url}?durability=replica")) as queue:
+            job = job_of(queue)
+            assert "each replica that is connected" in str(queue.admin.info().store)
+            first.pause()
+            for _ in range(2):  # the first call learns that there are two
+                with unconfirmed() as raised:
+                    job(1)
+                assert raised.value.wanted == 2
+            first.resume()
+            run(job.aenqueue(2))
+            ask(second, "REPLICAOF", "NO", "ONE")
+            for value in (3, 4):
+                with unconfirmed() as raised:
+                    run(job.aenqueue(value))
+                assert "of 2 answered" in str(raised.value)
+            monkeypatch.setattr("pyxqueue.backends.redis.replicas._KEPT", 0.0)
+            assert job(5).created
+
+
+def facts(master: str, *states: str, lag: int = 0) -> bytes:
+    """What a master says about its replicas."""
+    lines = [f"slave{number}:ip=h,port=1,state={state},offset=1,lag={lag}" for number, state in enumerate(states)]
+    return "\r\n".join(["# Replication", "role:master", *lines, f"master_replid:{master}", ""]).encode()
+
+
+@pytest.mark.parametrize("master", ["old", "new"])
+def test_who_confirms_is_who_has_it(master: str) -> None:
+    """A failover may come between two waits. The new master confirms what it has; that may not be what was stored."""
+    confirming = Confirmer(Durability("replica"), "q", "redis://h").confirm(["a"])
+    next(confirming)
+    confirming.send([facts("old", "online"), 0])
+    with pytest.raises(StopIteration if master == "old" else NotDurableError):
+        confirming.send([facts(master, "online"), 1])
+
+
+def test_how_many_replicas_there_are_lately() -> None:
+    """One that is still being filled, or hangs, does not count; the id of a master is its own while it is one."""
+    now = [0.0]
+    replicas = Replicas(lambda: now[0])
+
+    assert replicas.number_of(facts("a")) == 1
+    assert replicas.number_of(facts("a", "online", "online", lag=10)) == 1
+    assert replicas.number_of(facts("a", "online", "wait_bgsave", "online", lag=9)) == 2
+    now[0] += 1_000
+    assert replicas.number_of(facts("a", "online")) == 2  # it has left since, nobody knows when
+    now[0] += 9
+    assert replicas.number_of(facts("a", "online")) == 2
+    assert replicas.number_of(facts("b", "online")) == 1
+    assert replicas.number_of(facts("a", "online")) == 2  # a connection still leads to the old master
+    now[0] += 1
+    assert replicas.number_of(facts("a", "online")) == 1
+    assert replicas.number_of(facts("a", "online", "online", "online")) == 3
+    assert replicas.number_of(facts("a", "online", "online")) == 3
+    assert replicas.number_of(facts("a", "online", "online", "online")) == 3
+    now[0] += 20
+    assert replicas.number_of(facts("a", "online", "online")) == 3
+    assert replicas.last == 3
 
 
 @pytest.mark.parametrize("what", ["flow", "schedule", "same schedule", "event", "retry", "adopted"])

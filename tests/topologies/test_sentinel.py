@@ -38,7 +38,7 @@ from tests.conftest import kinds_to_test
 from tests.support.until import until
 
 from .conftest import KIND
-from .servers import MASTER, Watched, ask, follows, watched
+from .servers import MASTER, Watched, ask, follow, follows, watched
 from .users import told, users
 
 Job: TypeAlias = Task[[], str]
@@ -137,6 +137,25 @@ def test_what_a_failover_has_lost_is_said(
         with pytest.raises(UnknownTaskError, match="never enqueued"):
             queue.result("another").get(5)
         assert counted(there) == {"job": len(lost)}
+
+
+def test_a_lost_call_that_was_less_durable_than_its_queue(
+    masters: tuple[Server, Server, Server], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said too, whoever asks."""
+    monkeypatch.setattr("pyxqueue.backends.redis.looking._EVERY", 0.0)
+    _, second, sentinel = masters
+    with closing(TaskQueue(f"{url_of(sentinel)}?durability=replica")) as queue, closing(TaskQueue(second.url)) as there:
+        quick = queue.task(name="job")(lambda: None).with_options(durability="normal")
+        lost = quick()
+        name(sentinel, second)
+
+        for handle in (queue.result(lost.task_id), lost):
+            with pytest.raises(UnknownTaskError, match=r"the failover from \S+ to \S+ has lost it"):
+                handle.get(5)
+
+        assert ["lost 1 of the 1 task" in one.message for one in caplog.records] == [True]
+        assert counted(there) == {"job": 1}
 
 
 def counted(queue: TaskQueue) -> dict[str, int]:
@@ -670,11 +689,15 @@ def test_five_failovers(kind: ServerKind) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("replicas", [1, 2])
 @pytest.mark.parametrize("kind", kinds_to_test())
-def test_five_failovers_of_durable_calls(kind: ServerKind) -> None:
+def test_five_failovers_of_durable_calls(kind: ServerKind, replicas: int) -> None:
     """The master is killed, or a failover is ordered, in turns; it comes back as a replica. Of the calls that waited
-    for the replica, in threads and in asyncio, none that returned is lost."""
-    with watched(kind, sentinels=3) as pair, closing(TaskQueue(f"{pair.url}?durability=replica")) as queue:
+    for the replicas, in threads and in asyncio, none that returned is lost."""
+    with (
+        watched(kind, sentinels=3, replicas=replicas) as pair,
+        closing(TaskQueue(f"{pair.url}?durability=replica")) as queue,
+    ):
         job = queue.task(name="job")(lambda: "done")
         handles: list[AsyncResult[str]] = []
         for number in range(5):
@@ -690,7 +713,8 @@ def test_five_failovers_of_durable_calls(kind: ServerKind) -> None:
             handles += asyncio.run(acalled(job, 20)) if number % 2 else []
             if not number % 2:
                 old.restart()
-            until(lambda: follows(pair.replica), "the other one follows it", 120)
+                follow(old, pair.master)  # it is empty, and no Sentinel must take it for the master
+            until(lambda: all(map(follows, pair.replicas)), "the others follow it", 120)
         until(lambda: drained(queue), "all is done", 60)
         assert [handle.get(30) for handle in handles] == ["done"] * len(handles)
 

@@ -93,6 +93,7 @@ class RedisBackend:
         if (found := self._durable.get(word)) is None:
             config = self._session.config
             made = RedisBackend(evolve(config, durability=config.durability.of(word)), self.options)
+            made._registration.recent = self._registration.recent  # either may be asked what was lost
             found = self._durable.setdefault(word, made)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol, cast
@@ -24,7 +25,7 @@ from .scripts import for_cluster
 from .topology import Cluster
 
 _AT_ONCE = 16
-"""Connections a client may open: more coroutines than that take turns."""
+"""Connections a client may open to one server: more coroutines than that take turns."""
 _CONNECTIONS: dict[Any, Any] = {
     Connection: asynchronous.Connection,
     SSLConnection: asynchronous.SSLConnection,
@@ -68,6 +69,11 @@ async def _undisturbed(closing: Coroutine[Any, Any, None]) -> None:
     await asyncio.wait([closed])
 
 
+def _turns() -> defaultdict[str, asyncio.Semaphore]:
+    """By server: calls to one that hangs hold up no others."""
+    return defaultdict(lambda: asyncio.Semaphore(_AT_ONCE))
+
+
 class _Single:
     """A client of one server."""
 
@@ -108,17 +114,17 @@ class _Watched(_Single):
     def __init__(self, pool: SentinelConnectionPool, look: MasterLook) -> None:
         super().__init__(redis.asyncio.Redis(connection_pool=pool))
         self._pool = pool
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._turns = _turns()
         self._look = look
         self.execute_command = self._execute
 
     async def _execute(self, *args: Any) -> Any:
-        async with self._turns:
+        async with self._turns[self.master_of("")]:
             await self._follow()
             return await self._client.execute_command(*args)
 
     async def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        async with self._turns:
+        async with self._turns[self.master_of(key)]:
             await self._follow()
             return await super().execute_together(key, commands)
 
@@ -170,15 +176,15 @@ class _Cluster(RedisCluster):
         nodes = [ClusterNode(host, port) for host, port in place.nodes]
         super().__init__(startup_nodes=nodes, **settings)
         self.commands_parser = cast(Any, _NoTable())
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._turns = _turns()
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        async with self._turns:
+        async with self._turns[node_of(self, str(key_of(args)))]:
             with _closed_by_others():
                 return await super().execute_command(*for_cluster(args), **options)
 
     async def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        async with self._turns:
+        async with self._turns[node_of(self, key)]:
             found: list[Any] = await self.retry.call_with_retry(
                 lambda: self._together(Trip(key, commands)), self._look_again
             )

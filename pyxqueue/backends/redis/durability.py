@@ -24,21 +24,25 @@ class Durability(Struct, frozen=True):
     """How durable what a program stores must be when its call returns."""
 
     word: str = "normal"
-    """``"normal"``: the server has it; ``"replica"``: so many replicas have it; ``"aof"``: it is in the append-only
-    file on the server's disk, and on the disks of so many replicas."""
+    """``"normal"``: the server has it; ``"replica"``: its replicas have it, or so many of them; ``"aof"``: it is in the
+    append-only file on the server's disk, and on the disks of so many replicas."""
     replicas: int | None = None
-    """How many replicas; by default one for ``"replica"``, none for ``"aof"``."""
+    """How many replicas; by default all for ``"replica"``, none for ``"aof"``."""
 
     def of(self, word: str) -> Durability:
         """Return that of calls with another word: with as many replicas."""
         return Durability(_known(word), self.replicas)
 
     @property
-    def wait(self) -> Sequence[Any]:
-        """The command that waits until what its connection wrote last is confirmed, or for `PATIENCE_MS`."""
+    def takes_all_replicas(self) -> bool:
+        """Whether each replica of the server must confirm, and one at least."""
+        return self.word == "replica" and self.replicas is None
+
+    def wait(self, most_ms: int) -> Sequence[Any]:
+        """Return the command that waits until what its connection wrote last is confirmed, or for so long."""
         if self.word == "aof":
-            return "WAITAOF", 1, self.replicas or 0, PATIENCE_MS
-        return "WAIT", self.replicas or 1, PATIENCE_MS
+            return "WAITAOF", 1, self.replicas or 0, most_ms
+        return "WAIT", self.replicas or 1, most_ms
 
     @property
     def wanted(self) -> int:
@@ -54,7 +58,8 @@ class Durability(Struct, frozen=True):
     @property
     def told(self) -> str:
         """What it means, for people."""
-        return f"{self.word}: a call returns when what it stored is on {self.where}"
+        where = "each replica that is connected, one at least" if self.takes_all_replicas else self.where
+        return f"{self.word}: a call returns when what it stored is on {where}"
 
     @property
     def where(self) -> str:

@@ -48,7 +48,7 @@ class Registration:
         self.confirmer = self._make_confirmer()
         """None if nothing that is stored here is waited for."""
         self.recent = self._make_recent()
-        """None if no failover can lose what is stored here."""
+        """None if there is no failover."""
         self._known = frozenset[str]()
         """The live places of the group, as far as they were there at some time."""
         self._born = ""
@@ -188,7 +188,7 @@ class Registration:
 
     def _make_recent(self) -> Recent | None:
         config = self.session.config
-        if self.confirmer is not None or not config.may_fail_over:
+        if not config.may_fail_over:
             return None
         from .recent import Recent  # noqa: PLC0415 - few queues have more than one server
 
@@ -265,11 +265,8 @@ def stored(
     messages: Sequence[Message],
     made: Callable[[T], Iterable[str]] | None = None,
 ) -> Steps[T]:
-    """`Registration.current` for messages that a program enqueues: confirmed, or remembered for a while where a
-    failover may lose them. `made`: the ids of the tasks that there are then, by the result."""
-    if registration.recent is not None:
-        return registration.recent.call(registration.current(build), messages, made)
-    if registration.confirmer is not None:
-        ids = (message.id for message in messages)
-        return registration.current(build, run=partial(registration.confirmer.call, ids=ids))
-    return registration.current(build)
+    """`Registration.current` for messages that a program enqueues: confirmed if the queue demands that, and remembered
+    for a while where a failover may lose them. `made`: the ids of the tasks that there are then, by the result."""
+    steps = registration.current(build, run=confirming(registration, (message.id for message in messages)))
+    recent = registration.recent
+    return steps if recent is None else recent.call(steps, messages, made)
