@@ -8,7 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
+from pyxqueue import gather
 from tests.support.until import until
 
 from .app import App, Site
@@ -91,6 +93,49 @@ def test_many_replaced_processes(site: Site, app: App, start_tree: StartTree) ->
 def test_thousands_of_replaced_processes(site: Site, app: App, start_tree: StartTree) -> None:
     """The same with 3,000 processes."""
     _recycle(site, app, start_tree, tasks=3000)
+
+
+@pytest.mark.soak
+@on_every_store
+@pytest.mark.parametrize("options", [[], ["--max-tasks-per-child", "5000"]], ids=["one process", "replaced"])
+def test_two_hundred_thousand_tasks(site: Site, app: App, start_tree: StartTree, options: list[str]) -> None:
+    """The files and the memory of the workers, and the keys of the store, are what they were after the first 20,000;
+    ids are known for an hour, as promised."""
+    tree = start_tree("-p", "1", *options)
+    early: list[dict[str, int]] = []
+
+    def run(batches: int) -> None:
+        for _ in range(batches):
+            assert gather(app["work"].map([(0.0, number) for number in range(1_000)]), timeout=120) == list(
+                range(1_000)
+            )
+
+    def sizes() -> dict[str, int]:
+        pids = [tree.pid] if options else [tree.pid, int(site.lines()[-1].pid)]
+        found = {"files": sum(map(_files, pids)), "MiB": sum(map(_memory, pids)) // 1024}
+        return {**found, "consumers": len(app.queue.stores.backend.consumers()), "keys": _keys(site)}
+
+    run(20)
+    early.append(sizes())
+    run(180)
+
+    def is_flat() -> bool:
+        now = sizes()
+        return all(
+            now[name] <= early[0][name] + more
+            for name, more in {"files": 2, "MiB": 20, "consumers": 2, "keys": 4}.items()
+        )
+
+    until(is_flat, f"all is as it was: {early}")
+    print(early[0], sizes())  # noqa: T201 - measured, with -rP
+
+
+def _keys(site: Site) -> int:
+    """How many keys a queue has on Redis, without those of single tasks."""
+    if not site.url.startswith("redis"):
+        return 0
+    with Redis.from_url(site.url) as client:
+        return sum(b":task:" not in key for key in client.scan_iter(f"*{site.stream}*", count=10_000))
 
 
 def _recycle(site: Site, app: App, start_tree: StartTree, tasks: int) -> None:

@@ -153,6 +153,23 @@ def test_a_lost_group_is_said_and_counted_once(
     assert ["had lost the group cg of the queue" in said for said in caplog.messages] == [True, True]
 
 
+@pytest.mark.parametrize("place", ["{}", "{{{}}}:cg:again"])
+def test_a_group_that_was_lost_while_nobody_was_there(
+    redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    """The program that comes next says so, and it is counted: the list of groups has it, and one of its streams is
+    gone."""
+    config = ConnectionConfig.from_url(redis_url)
+    with closing(RedisBackend(config, StoreOptions(stream_key))) as former, Redis.from_url(redis_url) as client:
+        former.enqueue([Message("a", "job")])
+        client.delete(place.format(stream_key))
+    with closing(RedisBackend(config, StoreOptions(stream_key))) as next_one:
+        next_one.claim("one", 1, 0)
+        assert next_one.statistics(1).remade == 1
+
+    assert ["had lost the group cg of the queue" in said for said in caplog.messages] == [True]
+
+
 def test_a_lost_group_that_another_program_has_made_again(
     redis_url: str, stream_key: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -110,7 +110,7 @@ def register(
         if group not in found.streams:
             raise found.crowd(stream_key)
         born = pairs(reply[1]).get(f"born:{group}".encode(), b"").decode(errors="replace")
-        return structs.replace(found, made=frozenset(place.decode() for place in reply[2]), born=born)
+        return structs.replace(found, gone=frozenset(place.decode() for place in reply[2]), born=born)
 
     later = GroupKeys.of(stream_key, group, later_stream(stream_key, group))
     keys = [later.meta, stream_key, later.new, later.again, *later.streams_of_classes]

@@ -75,6 +75,8 @@ class Confirmer:
     def _confirmed(self, replies: Sequence[Any], ids: Iterable[str]) -> Steps[None]:
         """Return when all that must confirm have done so. `replies`: to `_question`."""
         wanted, (written, confirmed) = self._durability, replies
+        if written == b"":
+            raise self._not_allowed("INFO", " without replicas=")
         if self._replicas is not None and isinstance(written, bytes):
             wanted = Durability("replica", self._replicas.number_of(written))
             if isinstance(confirmed, int) and confirmed < wanted.wanted:
@@ -101,14 +103,16 @@ class Confirmer:
                 ids=stored,
             )
 
+    def _not_allowed(self, command: str, where: str = "") -> ConfigurationError:
+        return ConfigurationError(
+            f"this user may not run {command} on the store at {self._url}, which durability= needs{where}: allow it "
+            f"with ACL SETUSER ... +{command.lower()}"
+        )
+
     def _check(self, reply: Any) -> None:
         """Raise `ConfigurationError` if the server says that it cannot wait, or not for its disk."""
         if isinstance(reply, NoPermissionError):
-            command = self._durability.wait(0)[0]
-            raise ConfigurationError(
-                f"this user may not run {command} on the store at {self._url}, which durability= needs: allow it with "
-                f"ACL SETUSER ... +{command.lower()}"
-            )
+            raise self._not_allowed(self._durability.wait(0)[0])
         text = str(reply).lower() if isinstance(reply, Exception) else ""
         if "unknown command" in text:
             raise ConfigurationError(

@@ -36,8 +36,8 @@ class Groups(Struct, frozen=True):
     layout: int = LAYOUT
     classes: frozenset[int] = frozenset()
     """The priority classes, other than 0, that are in use."""
-    made: frozenset[str] = frozenset()
-    """The live places of our group that were not there before."""
+    gone: frozenset[str] = frozenset()
+    """The live places in which our group had been, and had to be made again."""
     born: str = ""
     """When our group was made: it tells it from an earlier one of its name."""
 

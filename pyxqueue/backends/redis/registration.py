@@ -76,7 +76,7 @@ class Registration:
                 born=born,
             )
         )
-        if groups.made & known or (born and born != groups.born):
+        if groups.gone or (born and born != groups.born):
             log.warning(
                 "the store at %s had lost the group %s of the queue %s, so it was created again: data was lost, or "
                 "the group was removed. Tasks that were in it are gone, or run again",

@@ -5,7 +5,7 @@
 --   the priority classes that the caller uses, the live places in which it has known the group to be,
 --   and when that group was made ('' if it has known none)
 -- Returns the number of fields of the meta hash, and the hash, flat; if it has too many, only the fields of this group.
---   Then the live places in which the group had to be made.
+--   Then the live places in which the group had been and had to be made again.
 -- A queue in another layout is left as it is; then the script returns only the number of that layout.
 -- A lost stream or consumer group is made again, so the script also repairs NOGROUP; a paused group stays paused. For a
 -- group that is listed it needs no memory, so that a program can connect to a full Redis and make room there.
@@ -16,6 +16,7 @@ layout = layout or call('HEXISTS', meta, 'version') == 1 and '1'
 if layout and layout ~= ARGV[6] and string.match(layout, '^%d%d?%d?$') then return tonumber(layout) end
 local crowded = call('HLEN', meta) > tonumber(ARGV[4])
 local stream = call('HGET', meta, 'group:' .. group)
+local is_listed = stream == KEYS[2] or stream == KEYS[3]
 
 local function is_there(stream)
   local found = try_call('XINFO', 'GROUPS', stream) -- an error if there is no such stream
@@ -36,7 +37,7 @@ local function is_taken(stream)
   return false
 end
 
-if stream == KEYS[2] or stream == KEYS[3] then
+if is_listed then
   allow_writes(stream, group)
 else -- there is none yet, or another program wrote it
   if stream then call('HDEL', meta, 'group:' .. group) end
@@ -67,11 +68,12 @@ for i, class in ipairs(CLASSES) do
   end
 end
 classes = table.concat(classes, ' ')
-local made, lost = {}, false
+local all_there, gone = true, {}
 for place, live in pairs(lives) do
   if not is_there(live) then
-    made[#made + 1] = place
-    lost = lost or string.find(ARGV[8], place, 1, true)
+    all_there = false
+    local was_there = is_listed and (place == 'n' or place == 'a') or string.find(ARGV[8], place, 1, true)
+    if was_there then gone[#gone + 1] = place end
     call('XGROUP', 'CREATE', live, group, paused and AT_END or '0', 'MKSTREAM')
     if paused then
       paused[place] = '0-0'
@@ -86,9 +88,9 @@ if ARGV[2] ~= '' then call('HSET', meta, 'lease:' .. group, ARGV[2]) end
 call('HSETNX', meta, 'lease:' .. group, ARGV[3])
 -- When it was made tells it from an earlier group of its name. If its streams are all there, only the meta hash was
 -- lost.
-local known, born = ARGV[9], call('HGET', meta, 'born:' .. group)
+local known, born, lost = ARGV[9], call('HGET', meta, 'born:' .. group), #gone > 0
 if not born then
-  born = #made == 0 and known ~= '' and known or table.concat(call('TIME'), '.')
+  born = all_there and known ~= '' and known or table.concat(call('TIME'), '.')
   try_call('HSET', meta, 'born:' .. group, born)
 end
 if known ~= '' and known ~= born then -- of all who have known it, the first counts it
@@ -96,7 +98,7 @@ if known ~= '' and known ~= born then -- of all who have known it, the first cou
   if lost then try_call('HSET', meta, 'lost:' .. group, known) end
 end
 if lost then try_call('HINCRBY', meta, 'remade:' .. group, 1) end
-if not crowded then return {call('HLEN', meta), call('HGETALL', meta), made} end
+if not crowded then return {call('HLEN', meta), call('HGETALL', meta), gone} end
 local lease = call('HGET', meta, 'lease:' .. group)
 local own = {'group:' .. group, stream, 'lease:' .. group, lease, 'classes', classes, 'born:' .. group, born}
-return {call('HLEN', meta), own, made}
+return {call('HLEN', meta), own, gone}
