@@ -200,29 +200,46 @@ async def enqueued(job: Task[[], str]) -> AsyncResult[str]:
     return await job.aenqueue()
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
 @pytest.mark.parametrize("how", ["threads", "asyncio"])
-def test_a_node_that_hangs(stream_key: str, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    """A command to it is not sent again after a timeout, and later ones find the replica that has taken over."""
+def test_a_node_that_hangs(stream_key: str, monkeypatch: pytest.MonkeyPatch, how: str, together: bool) -> None:
+    """A command to it is not sent again after a timeout, and later ones find the replica that has taken over: other
+    nodes are asked which that is."""
     sent = count_attempts(monkeypatch)
     with cluster(KIND, replicas=3) as nodes, asyncio.Runner() as runner:
         config = ConnectionConfig.from_url(nodes.url)
+        client: Any
+        wanted: Any
+        run: Callable[..., Any] = partial(on, runner)
         if how == "threads":
-            client = config.open(timeout=0.5, retries=3)
-            length, close = partial(client.execute_command, "XLEN", stream_key), client.close
+            client, run = config.open(timeout=0.5, retries=3), lambda function, *args: function(*args)
         else:
-            aclient = config.open_async(timeout=0.5, retries=3)
-            length = partial(on, runner, aclient.execute_command, "XLEN", stream_key)
-            close = partial(on, runner, aclient.aclose)
-        assert length() == 0
-        nodes.owner(stream_key).pause()
+            client = config.open_async(timeout=0.5, retries=3)
+        if together:
+            length, wanted = partial(run, client.execute_together, stream_key, [("XLEN", stream_key)]), [0]
+        else:
+            length, wanted = partial(run, client.execute_command, "XLEN", stream_key), 0
+        assert first_error(length()) == wanted
+        hangs = nodes.owner(stream_key)
+        hangs.pause()
         sent.clear()
 
         with pytest.raises(RedisTimeoutError):
-            length()
+            first_error(length())
 
-        assert len(sent) == 1
-        until(lambda: answer(length) == 0, "a command reaches the replica")
-        close()
+        assert len(sent) == (0 if together else 1)
+        if how == "asyncio" and not together:
+            assert f"127.0.0.1:{hangs.port}" not in client.nodes_manager.startup_nodes
+        until(lambda: answer(length) == wanted, "a command reaches the replica")
+        run(client.close if how == "threads" else client.aclose)
+
+
+def first_error(found: Any) -> Any:
+    """Raise the error among replies, if there is one."""
+    for one in found if isinstance(found, list) else ():
+        if isinstance(one, Exception):
+            raise one
+    return found
 
 
 def test_a_node_that_hangs_holds_up_no_calls_to_others(nodes: Nodes, stream_key: str) -> None:

@@ -6,6 +6,7 @@ of a queue are in one slot, and the commands are few.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import Any
 
 from attrs import define, field
 from redis.client import PubSub, Redis
-from redis.cluster import PRIMARY, ClusterNode, RedisCluster
+from redis.cluster import PRIMARY, ClusterNode, RedisCluster, get_node_name
 from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
@@ -25,6 +26,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .scripts import for_cluster
 from .topology import Cluster
@@ -76,6 +78,36 @@ def _for_cluster(commands: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
     return [for_cluster(one) for one in commands]
 
 
+_FAILED_FOR = 10.0
+"""For how many seconds a node that has failed is not asked which node has which slots, if there are others: it may
+hang, and take as long again."""
+_failed: dict[str, float] = {}
+"""When nodes have failed in this process, whichever client has noticed it."""
+
+
+def note_failed(node: Any) -> None:
+    """Note that a command to a node of a cluster got no reply."""
+    _failed[node.name] = time.monotonic()
+
+
+def pass_over_failed(client: Any) -> list[Any]:
+    """Have a client ask other nodes than those that have failed when it looks next. It then knows all again. Returns
+    the nodes that it has forgotten."""
+    startup, nodes = client.nodes_manager.startup_nodes, client.nodes_manager.nodes_cache
+    failed = [name for name in startup if is_passed_over(name)][: len(startup) - 1]  # one at least stays
+    forgotten = {name: startup.pop(name, None) for name in failed}
+    return [node for name, node in forgotten.items() if node is not None and node is not nodes.get(name)]
+
+
+def is_passed_over(name: str) -> bool:
+    return time.monotonic() - _failed.get(name, -math.inf) < _FAILED_FOR
+
+
+def nodes_to_ask(place: Cluster) -> list[tuple[str, int]]:
+    """The nodes that a new client asks: those that it was given, except those that have failed, if there are others."""
+    return [node for node in place.nodes if not is_passed_over(get_node_name(*node))] or list(place.nodes)
+
+
 @define
 class Trip:
     """Commands about one key that are executed together, and where they go: a node may send them to another."""
@@ -118,7 +150,8 @@ class ClusterClient(RedisCluster):
     ERRORS_ALLOW_RETRY = REPEATED
 
     def __init__(self, place: Cluster, **settings: Any) -> None:
-        nodes = [ClusterNode(host, port) for host, port in place.nodes]
+        nodes = [ClusterNode(host, port) for host, port in nodes_to_ask(place)]
+        self._must_look = False
         super().__init__(startup_nodes=nodes, **settings)
 
     def get_node(
@@ -136,6 +169,7 @@ class ClusterClient(RedisCluster):
         return {}
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
+        self._look_if_told()
         return super().execute_command(*for_cluster(args), **options)  # type: ignore[no-untyped-call] # of redis-py
 
     def pubsub_near(self, key: str) -> PubSub:
@@ -158,14 +192,22 @@ class ClusterClient(RedisCluster):
     def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Run commands on one connection to the node that has this key, all of them again if it breaks or the slot is
         elsewhere. Returns their replies, among them errors."""
+        self._look_if_told()
         return self.retry.call_with_retry(lambda: self._together(Trip(key, commands)), lambda _: self.look_again())
 
     def _together(self, trip: Trip) -> list[Any]:
         while True:
-            pipeline = self.get_redis_connection(trip.node(self)).pipeline(transaction=False)
+            node = trip.node(self)
+            pipeline = self.get_redis_connection(node).pipeline(transaction=False)
             for command in trip.sent:
                 pipeline.execute_command(*command)
-            replies = trip.replies(pipeline.execute(raise_on_error=False))
+            try:
+                replies = trip.replies(pipeline.execute(raise_on_error=False))
+            except (RedisConnectionError, RedisTimeoutError) as error:
+                note_failed(node)
+                if isinstance(error, RedisTimeoutError):  # nothing is sent again, and the next commands go elsewhere
+                    self.look_again()
+                raise
             why = trip.redirected(replies)
             if why is None:
                 return replies
@@ -174,10 +216,30 @@ class ClusterClient(RedisCluster):
             elif isinstance(why, TryAgainError):
                 time.sleep(TRY_AGAIN)
 
+    def drop_idle(self) -> None:
+        """Close the idle connections; the next command connects again, to the node that has its slot then."""
+        for node in self.get_nodes():  # type: ignore[no-untyped-call] # of redis-py
+            if node.redis_connection is not None:
+                node.redis_connection.connection_pool.disconnect(inuse_connections=False)
+        self._must_look = True
+
+    def _look_if_told(self) -> None:
+        if self._must_look:
+            self._must_look = False
+            self.look_again()
+
     def look_again(self) -> None:
         """Read which node has which slots."""
+        pass_over_failed(self)
         with suppress(RedisError, RedisClusterException, OSError):  # then the next attempt fails
             self.nodes_manager.initialize()
+
+    def _execute_command(self, target_node: ClusterNode, *args: Any, **options: Any) -> Any:
+        try:
+            return super()._execute_command(target_node, *args, **options)  # type: ignore[no-untyped-call] # of redis-py
+        except RedisTimeoutError:
+            note_failed(target_node)
+            raise
 
     def determine_slot(self, *args: Any) -> int | None:
         key = key_of(args)

@@ -289,13 +289,10 @@ def master_of(client: Client, key: str) -> str:
 
 def drop_idle(client: Client) -> None:
     """Close the idle connections; the next command connects again."""
-    if isinstance(client, DirectClient):
+    if isinstance(client, DirectClient | ClusterClient):
         client.drop_idle()
-        return
-    nodes = [node.redis_connection for node in client.get_nodes()] if isinstance(client, RedisCluster) else [client]
-    for node in nodes:
-        if isinstance(node, redis.Redis):
-            node.connection_pool.disconnect(inuse_connections=False)
+    elif isinstance(client, redis.Redis):
+        client.connection_pool.disconnect(inuse_connections=False)
 
 
 def _ours(timeout: float, retry: object) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from redis.cluster import PRIMARY
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError, TryAgainError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
-from .cluster import REPEATED, TRY_AGAIN, Trip, address_of, key_of, node_of
+from .cluster import REPEATED, TRY_AGAIN, Trip, address_of, key_of, node_of, nodes_to_ask, note_failed, pass_over_failed
 from .looking import AsyncSentinels, MasterLook
 from .scripts import for_cluster
 from .topology import Cluster
@@ -173,7 +174,7 @@ class _Cluster(RedisCluster):
     ERRORS_ALLOW_RETRY = REPEATED
 
     def __init__(self, place: Cluster, settings: dict[str, Any]) -> None:
-        nodes = [ClusterNode(host, port) for host, port in place.nodes]
+        nodes = [ClusterNode(host, port) for host, port in nodes_to_ask(place)]
         super().__init__(startup_nodes=nodes, **settings)
         self.commands_parser = cast(Any, _NoTable())
         self._turns = _turns()
@@ -182,6 +183,14 @@ class _Cluster(RedisCluster):
         async with self._turns[node_of(self, str(key_of(args)))]:
             with _closed_by_others():
                 return await super().execute_command(*for_cluster(args), **options)
+
+    async def _execute_command(self, target_node: ClusterNode, *args: Any, **options: Any) -> Any:
+        try:
+            return await super()._execute_command(target_node, *args, **options)
+        except (RedisConnectionError, RedisTimeoutError):
+            note_failed(target_node)
+            await self._pass_over_failed()
+            raise
 
     async def execute_together(self, key: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
         async with self._turns[node_of(self, key)]:
@@ -193,13 +202,14 @@ class _Cluster(RedisCluster):
     async def _together(self, trip: Trip) -> list[Any]:
         await self.initialize()
         while True:
-            sent = [PipelineCommand(number, *command) for number, command in enumerate(trip.sent)]
-            with _closed_by_others():
-                await trip.node(self).execute_pipeline(sent)
-            replies = trip.replies([one.result for one in sent])
-            for reply in replies:
-                if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
-                    raise reply
+            node = trip.node(self)
+            try:
+                replies = await _sent(node, trip)
+            except (RedisConnectionError, RedisTimeoutError) as error:
+                note_failed(node)
+                if isinstance(error, RedisTimeoutError):  # nothing is sent again, and the next commands go elsewhere
+                    await self._look_again()
+                raise
             why = trip.redirected(replies)
             if why is None:
                 return replies
@@ -220,9 +230,14 @@ class _Cluster(RedisCluster):
             self.nodes_manager.nodes_cache[found.name] = found  # as `ClusterClient.get_node`
         return found
 
-    async def _look_again(self, _: Exception) -> None:
+    async def _look_again(self, _: Exception | None = None) -> None:
+        await self._pass_over_failed()
         with suppress(RedisError, RedisClusterException, OSError):  # then the next attempt fails
             await self.nodes_manager.initialize()
+
+    async def _pass_over_failed(self) -> None:
+        for node in pass_over_failed(self):
+            await _undisturbed(node.disconnect())
 
     async def _determine_slot(self, command: str, *args: Any) -> int:
         key = key_of((command, *args))
@@ -231,6 +246,20 @@ class _Cluster(RedisCluster):
     async def drop_idle(self) -> None:
         for node in self.get_nodes():
             await _undisturbed(node.disconnect_free_connections())
+        if not self._initialize:
+            await self._look_again()
+
+
+async def _sent(node: ClusterNode, trip: Trip) -> list[Any]:
+    """Send the commands of a trip, and return the replies. Raises what is no reply of the server."""
+    sent = [PipelineCommand(number, *command) for number, command in enumerate(trip.sent)]
+    with _closed_by_others():
+        await node.execute_pipeline(sent)
+    replies = trip.replies([one.result for one in sent])
+    for reply in replies:
+        if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+            raise reply
+    return replies
 
 
 def can_open(connection_class: type, settings: Mapping[str, Any]) -> bool:
