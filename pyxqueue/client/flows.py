@@ -435,7 +435,7 @@ def enqueue(producer: Producer, flow: str, messages: Sequence[Message], durabili
         if info is None or info.readable is None or info.readable.flow != flow:  # else a reply was lost before
             raise ConfigurationError(
                 f"the id {quoted(task_id)} belongs to another task already, so what waits for it in the flow {flow} "
-                f"will fail: give it another id, or delete the other task"
+                f"will fail: give it another id, or delete the other task in each group"
             )
     _check_order(
         backend, [(one.id, edge.successor) for one in known for edge in edges_of(one) if edge.successor in new]

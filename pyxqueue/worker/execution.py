@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from types import CoroutineType
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, cast
 
 from attrs import define, field
 
@@ -25,10 +25,11 @@ from ..errors import (
     PayloadTooLargeError,
     SealError,
     SerializationError,
+    TaskSuspended,
     TimeLimitExceeded,
 )
 from ..model.flows import DEPENDENCY_FAILED, doom_text
-from ..model.message import Delivery, Failure, Message, Outcome, Progress, Rejected, Unreadable, Unsupported
+from ..model.message import Delivery, Failure, Message, Outcome, Progress, Rejected, Suspended, Unreadable, Unsupported
 from ..policy import UNKNOWN_TASK, admit
 from ..printable import LONGEST_LINE, complain, printable, quoted, text_of
 from ..registry import TaskSpec
@@ -216,6 +217,8 @@ def prepare(
         task.signature.check(args, kwargs)
         if fill is not None and message.after:
             args, kwargs = fill((args, kwargs))
+    except TaskSuspended as error:
+        return cast(Suspended, error.outcome)
     except DependencyFailedError as error:
         return Rejected(Failure(DEPENDENCY_FAILED, error.message))
     except BrokerError as error:

@@ -13,22 +13,22 @@ from ..errors import BrokerUnavailableError, DependencyFailedError, Serializatio
 from ..inputs import Many, One, filled, inputs_of
 from ..model.flows import DEPENDENCY_FAILED
 from ..model.message import Record, Suspend, Suspended, TaskStatus
-from ..protocols import HasSteps, Results
+from ..protocols import Backend, HasSteps
 from .coroutines import loop_runs_here
-from .steps import StepKeeper
+from .steps import LOOK_AGAIN, StepKeeper, records_of
 
 
 @frozen(eq=False)
 class InputReader:
     """Fills in the arguments of calls that are results of other tasks."""
 
-    store: Results
+    store: Backend
     codec: Codec
     keeper: StepKeeper
 
     def fill(self, call: Call) -> Call:
         """Return a call with the results. Raises `DependencyFailedError` for one that is gone, `SerializationError` for
-        one that cannot be decoded."""
+        one that cannot be decoded, `TaskSuspended` if the task must wait for one that is there no more."""
         inputs = list(inputs_of(call))
         ids = list(dict.fromkeys(one.id for one in inputs if isinstance(one, One)))
         for one in inputs:
@@ -51,7 +51,11 @@ class InputReader:
         return self.keeper.insist(read, _give_back) if isinstance(self.store, HasSteps) else self._read(ids)
 
     def _read(self, ids: Sequence[str]) -> list[Any]:
-        return [self._value(task_id, record) for task_id, record in zip(ids, self.store.wait(ids, 0), strict=True)]
+        """Read results. If one of the tasks was retried since it has ended, this one waits for it."""
+        records = records_of(self.store, ids) if ids else {}
+        if records is None and isinstance(self.store, HasSteps):
+            _give_back(self.store.load_steps(ids[0]).now_ms + LOOK_AGAIN)
+        return [self._value(task_id, record) for task_id, record in (records or dict.fromkeys(ids)).items()]
 
     def _value(self, task_id: str, record: Record | None) -> Any:
         if record is None:
@@ -65,5 +69,5 @@ class InputReader:
             raise SerializationError(f"the result of task {task_id}, an argument, cannot be read: {error}") from error
 
 
-def _give_back() -> Never:
-    raise TaskSuspended(Suspended(Suspend()))
+def _give_back(due_ms: int = 0) -> Never:
+    raise TaskSuspended(Suspended(Suspend(due_ms=due_ms)))

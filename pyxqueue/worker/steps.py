@@ -51,7 +51,7 @@ MANY = 256
 """How many tasks are gathered at once."""
 _MANY_BYTES = 1 << 20
 """How large their arguments may be together, if there is more than one."""
-_LOOK_AGAIN = 5_000
+LOOK_AGAIN = 5_000
 """After how many ms a task looks again for one of its own that was retried after its end."""
 _CURSOR = "cursor"
 _NO_STEPS: Mapping[str, bytes] = {}
@@ -332,13 +332,9 @@ class JobSteps:
         backend = cast("Backend", self.store)
         for start in range(0, len(ids), MANY):
             page = ids[start : start + MANY]
-            records = dict(zip(page, self._insist(partial(backend.wait, page, 0)), strict=True))
-            missing = [task_id for task_id in page if records[task_id] is None]
-            infos = self._insist(partial(backend.show, missing)) if missing else ()
-            if any(info is not None and not info.status.ended for info in infos):
-                self._suspend(due_ms=self._now() + _LOOK_AGAIN)
-            if ended := [info.id for info in infos if info is not None]:  # perhaps since the first look
-                records |= zip(ended, self._insist(partial(backend.wait, ended, 0)), strict=True)
+            records = self._insist(partial(records_of, backend, page))
+            if records is None:
+                self._suspend(due_ms=self._now() + LOOK_AGAIN)
             yield from (records[task_id] or _gone(task_id) for task_id in page)
 
     def _result(self, end: Record | UnknownTaskError) -> Any:
@@ -354,6 +350,19 @@ class JobSteps:
         except (SerializationError, ConfigurationError):
             return
         self._save({f"results:{name}": data})
+
+
+def records_of(store: Backend, ids: Sequence[str]) -> dict[str, Record | None] | None:
+    """Return the records of tasks that have ended by their ids, None for one that is gone. Returns None if one of the
+    tasks was retried, and has not ended again."""
+    records = dict(zip(ids, store.wait(ids, 0), strict=True))
+    missing = [task_id for task_id in ids if records[task_id] is None]
+    infos = store.show(missing) if missing else ()
+    if any(info is not None and not info.status.ended for info in infos):
+        return None
+    if ended := [info.id for info in infos if info is not None]:  # perhaps since the first look
+        records |= zip(ended, store.wait(ended, 0), strict=True)
+    return records
 
 
 def _gone(task_id: str) -> UnknownTaskError:

@@ -26,7 +26,7 @@ from ..errors import BrokerError
 from ..inflight import InFlightTable
 from ..options import DEFAULT_GRACE, DEFAULT_WAIT_MS
 from ..plugin import Plugins
-from ..protocols import Results
+from ..protocols import Backend
 from .batch_sizer import MAX_BATCH
 from .beginning import Beginner
 from .claiming import Claimer
@@ -132,7 +132,7 @@ class Worker:
             beginner,
             hand_over=settling.put,
             chance=self._chance,
-            inputs=InputReader(cast("Results", parts.broker), parts.codec, keeper),  # only a backend has flows
+            inputs=InputReader(cast("Backend", parts.broker), parts.codec, keeper),  # only a backend has flows
             keeper=keeper,
             eager=parts.eager,
             around=parts.plugins.enter if parts.plugins is not None and parts.plugins.have_around else None,

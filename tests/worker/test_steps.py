@@ -401,7 +401,7 @@ def _chord(place: Place, body: Callable[..., Any]) -> FlowResult:
 
 def _read_in_vain(place: Place, times: int) -> FaultyBroker:
     """Before the task begins, it is looked whether its arguments are there; so many later reads find no store."""
-    return FaultyBroker(place.backend, [None, None, *[Fault.LOSE_CALL] * times], operations={"wait"})
+    return FaultyBroker(place.backend, [None, *[Fault.LOSE_CALL] * times], operations={"wait"})
 
 
 def test_the_results_of_a_chord_wait_for_the_store(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,6 +434,39 @@ def test_a_body_that_cannot_wait_for_its_results_is_given_back(place: Place, on_
     place.work(_read_in_vain(place, 1))
     place.work(name="two")
     assert (handle.get(0), place.ran) == ((3, 1), ["began", "began"])
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one", "chord"])
+def test_a_callback_waits_for_what_was_retried_before_it_began(place: Place, many: bool) -> None:
+    """It was ready, since the other one had failed; its result is gone with the retry, and comes again."""
+
+    def part() -> int:
+        if not place.ran:
+            raise ValueError
+        return 7
+
+    def report(value: Any) -> Any:
+        return place.note(list(value) if many else value)
+
+    task = place.task(part, retries=0)
+    callback = place.task(report, retries=0)
+    with place.queue.flow("f") as flow:
+        if many:
+            flow.chord([task.of(), task.of()], callback.with_options(task_id="c").of(), on_failure="continue")
+        else:
+            flow.add(callback.with_options(task_id="c"), flow.add(task), on_failure="continue")
+    place.queue.admin.pause(task="report")
+    place.work()
+    place.note("healed")
+    assert place.queue.admin.retry([one.id for one in place.queue.admin.failed().tasks]).done == 1 + many
+    place.queue.admin.pause(task="part")
+    place.queue.admin.resume(task="report")
+    place.work(name="two")
+    assert (place.queue.result("c").state, place.ran) == (TaskStatus.PENDING, ["healed"])
+    place.queue.admin.resume(task="part")
+    place.clock.advance(5_000)
+    place.work(name="three")
+    assert place.queue.result("c").get(0) == ([7, 7] if many else 7)
 
 
 def test_a_deleted_child_is_an_error_in_its_place(place: Place) -> None:
