@@ -180,52 +180,80 @@ def test_each_replica_confirms(kind: ServerKind, monkeypatch: pytest.MonkeyPatch
             first.resume()
             run(job.aenqueue(2))
             ask(second, "REPLICAOF", "NO", "ONE")
-            for value in (3, 4):
-                with unconfirmed() as raised:
-                    run(job.aenqueue(value))
-                assert "of 2 answered" in str(raised.value)
+            with closing(TaskQueue(f"{master.url}?durability=replica", "other")) as other:
+                for one in (job, job_of(other)):  # what one queue knows, all of the process know
+                    with unconfirmed() as raised:
+                        run(one.aenqueue(3))
+                    assert "of 2 answered" in str(raised.value)
             monkeypatch.setattr("pyxqueue.backends.redis.replicas._KEPT", 0.0)
             assert job(5).created
 
 
-def facts(master: str, *states: str, lag: int = 0) -> bytes:
-    """What a master says about its replicas."""
-    lines = [f"slave{number}:ip=h,port=1,state={state},offset=1,lag={lag}" for number, state in enumerate(states)]
-    return "\r\n".join(["# Replication", "role:master", *lines, f"master_replid:{master}", ""]).encode()
+def said(master: str, offset: int = 1, **replicas: str) -> bytes:
+    """What a master says: how much it has, and of each replica its state, how much it has, and since when."""
+    lines = [f"master_replid:{master}", f"master_repl_offset:{offset}"]
+    for number, (name, text) in enumerate(replicas.items()):
+        state, has, lag, *port = text.split()
+        lines.append(f"slave{number}:ip={name},port={port[0] if port else 1},state={state},offset={has},lag={lag},x=y")
+    return "\r\n".join(["# Replication", "role:master", *lines, ""]).encode()
+
+
+HAS_IT, IS_BEHIND = "online 1 0", "online 0 0"
 
 
 @pytest.mark.parametrize("master", ["old", "new"])
 def test_who_confirms_is_who_has_it(master: str) -> None:
     """A failover may come between two waits. The new master confirms what it has; that may not be what was stored."""
-    confirming = Confirmer(Durability("replica"), "q", "redis://h").confirm(["a"])
+    replicas = Replicas()
+    confirming = Confirmer(Durability("replica"), "q", "redis://h", lambda: replicas).confirm(["a"])
     next(confirming)
-    confirming.send([facts("old", "online"), 0])
+    confirming.send([said("old", a=IS_BEHIND), 0, said("old", a=IS_BEHIND)])
     with pytest.raises(StopIteration if master == "old" else NotDurableError):
-        confirming.send([facts(master, "online"), 1])
+        confirming.send([said(master, a=HAS_IT), 1, said(master, a=HAS_IT)])
 
 
-def test_how_many_replicas_there_are_lately() -> None:
-    """One that is still being filled, or hangs, does not count; the id of a master is its own while it is one."""
+@pytest.mark.parametrize(
+    ("before", "now", "wanted"),
+    [
+        (said("m", a=HAS_IT), said("m", a=HAS_IT), (1, 1)),
+        (said("m"), said("m"), (0, 1)),
+        (said("m", a=IS_BEHIND, b=HAS_IT), said("m", a=HAS_IT, b=HAS_IT), (2, 2)),
+        (said("m", a=HAS_IT, b=HAS_IT), said("m", b=HAS_IT), (1, 2)),  # it has left meanwhile
+        (said("m", a=HAS_IT), said("m", b=HAS_IT), (1, 2)),  # another one does not stand for it
+        (said("m", a=HAS_IT), said("m", a=HAS_IT, b=IS_BEHIND), (1, 2)),
+        (said("m", a=HAS_IT), said("m", a=HAS_IT, b="wait_bgsave 1 0"), (1, 1)),  # it is still being filled
+        (said("m", a=HAS_IT), said("m", a=HAS_IT, b="online 1 10"), (1, 1)),  # it hangs
+        (said("m", a=HAS_IT), said("m", a="online 1 -1"), (1, 1)),  # by the clock that the server has at hand
+        (said("m", a=HAS_IT), said("m", a=HAS_IT, tool="online 0 0 0"), (1, 1)),  # it only reads along
+        (said("m", a=HAS_IT), said("n", a=HAS_IT), (0, 1)),
+        (said("m", 2, a=HAS_IT), said("m", 2, a=HAS_IT), (0, 1)),
+    ],
+)
+def test_each_replica_that_counts_has_it(before: bytes, now: bytes, wanted: tuple[int, int]) -> None:
+    """Those that are there before and after the wait, each by its address."""
+    assert Replicas().confirmed(before, now) == wanted
+
+
+def test_a_replica_that_has_left_counts_for_a_while() -> None:
+    """Ten seconds after it was first missed; each by itself, and for each master."""
     now = [0.0]
     replicas = Replicas(lambda: now[0])
 
-    assert replicas.number_of(facts("a")) == 1
-    assert replicas.number_of(facts("a", "online", "online", lag=10)) == 1
-    assert replicas.number_of(facts("a", "online", "wait_bgsave", "online", lag=9)) == 2
-    now[0] += 1_000
-    assert replicas.number_of(facts("a", "online")) == 2  # it has left since, nobody knows when
+    def confirmed(said: bytes) -> tuple[int, int]:
+        return replicas.confirmed(said, said)
+
+    assert confirmed(said("m", a=HAS_IT, b=HAS_IT, c=HAS_IT)) == (3, 3)
+    now[0] += 1_000  # nobody knows when it has left
+    assert confirmed(said("m", b=HAS_IT, c=HAS_IT)) == (2, 3)
     now[0] += 9
-    assert replicas.number_of(facts("a", "online")) == 2
-    assert replicas.number_of(facts("b", "online")) == 1
-    assert replicas.number_of(facts("a", "online")) == 2  # a connection still leads to the old master
+    assert confirmed(said("m", c=HAS_IT)) == (1, 3)
+    assert confirmed(said("n", b=HAS_IT)) == (1, 1)
     now[0] += 1
-    assert replicas.number_of(facts("a", "online")) == 1
-    assert replicas.number_of(facts("a", "online", "online", "online")) == 3
-    assert replicas.number_of(facts("a", "online", "online")) == 3
-    assert replicas.number_of(facts("a", "online", "online", "online")) == 3
-    now[0] += 20
-    assert replicas.number_of(facts("a", "online", "online")) == 3
-    assert replicas.last == 3
+    assert confirmed(said("m", c=HAS_IT)) == (1, 2)  # a connection still leads to the old master
+    assert replicas.last == 2
+    now[0] += 9
+    assert confirmed(said("m", c=HAS_IT)) == (1, 1)
+    assert confirmed(said("m", a=HAS_IT, c=HAS_IT)) == (2, 2)
 
 
 @pytest.mark.parametrize("what", ["flow", "schedule", "same schedule", "event", "retry", "adopted"])
@@ -384,7 +412,8 @@ def test_a_user_who_may_not_wait(master: Server, stream_key: str, command: str) 
     with closing(TaskQueue(url, stream_key)) as queue, closing(TaskQueue(f"{url}&replicas=1", stream_key)) as other:
         with pytest.raises(ConfigurationError, match=rf"may not run {command.upper()}.*\+{command}"):
             job_of(queue)(1)
-        if command == "info":  # only the number of replicas needs it
+        assert queue.admin.info().depth.ready == 0  # type: ignore[union-attr]  # nothing is stored before that
+        if command == "info":  # which replicas there are needs it
             assert job_of(other)(1).created
 
 

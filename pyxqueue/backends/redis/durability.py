@@ -38,6 +38,11 @@ class Durability(Struct, frozen=True):
         """Whether each replica of the server must confirm, and one at least."""
         return self.word == "replica" and self.replicas is None
 
+    @property
+    def nothing(self) -> Sequence[Any]:
+        """The command that waits for nothing, to see whether the server can."""
+        return ("WAITAOF", 1, 0, 1) if self.word == "aof" else ("WAIT", 0, 1)
+
     def wait(self, most_ms: int) -> Sequence[Any]:
         """Return the command that waits until what its connection wrote last is confirmed, or for so long."""
         if self.word == "aof":

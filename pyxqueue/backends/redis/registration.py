@@ -184,7 +184,9 @@ class Registration:
             return None
         from .confirming import Confirmer  # noqa: PLC0415 - few queues wait for replicas or a disk
 
-        return Confirmer(durability, self.options.stream_key, self.session.config.url)
+        return Confirmer(
+            durability, self.options.stream_key, self.session.config.url, lambda: self.session.link.replicas
+        )
 
     def _make_recent(self) -> Recent | None:
         config = self.session.config

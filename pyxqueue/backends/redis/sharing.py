@@ -17,6 +17,7 @@ from attrs import define, field
 
 from .connect import Client, ConnectionConfig, drop_idle
 from .listening import Listener
+from .replicas import Replicas
 
 
 class Link:
@@ -27,6 +28,7 @@ class Link:
         self.listener = Listener(config)
         self.loops: dict[asyncio.AbstractEventLoop, Any] = {}
         """The client of each event loop; `aio` fills it."""
+        self.replicas = Replicas()
         self.drops = 0
         """How often idle connections were closed; each event loop then closes its own."""
         self.key = key
