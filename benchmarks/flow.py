@@ -28,6 +28,7 @@ from pyxqueue.model.message import Delivery, Done, Message, Settlement, StartSta
 from pyxqueue.testing.servers import Server
 from pyxqueue.ticking import Ticker, store_of_schedules
 from pyxqueue.worker.inputs import InputReader
+from pyxqueue.worker.steps import StepKeeper
 
 SCHEDULES = 100
 SECONDS = 2
@@ -108,7 +109,8 @@ def flowing(name: str, url: str, server: Redis, tasks: int) -> tuple[float, floa
         size, form = forms[name]
         backend = queue.stores.backend
         assert isinstance(backend, RedisBackend)
-        reader = InputReader(backend, queue.core.codec)
+        codec = queue.core.codec
+        reader = InputReader(backend, codec, StepKeeper(backend, codec, lambda: False, lambda *_: 0.0))
         form()  # what the first use costs
         assert run_all(backend, reader) == size
         meter, count = Meter(server), max(1, tasks // size)
