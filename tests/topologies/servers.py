@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import redis
@@ -101,7 +102,7 @@ def watched(kind: ServerKind, sentinels: int = 1, args: Sequence[str] = (), repl
         found = Watched(servers, watchers)
         found.wait_replicated()
         for one in watchers:
-            until(lambda one=one: _sees(one, sentinels, replicas), "the Sentinels see the replicas and each other")  # type: ignore[misc]
+            until(partial(_sees, one, sentinels, replicas), "the Sentinels see the replicas and each other")
         yield found
 
 

@@ -44,7 +44,7 @@ class Replicas:
         """Return how many of the replicas that count have what their master had when it said `stored`, and how many
         these are, one at least. `now`: what the master says now, after a wait."""
         self._note(stored)
-        counted, offset = self._note(now), _number(_OFFSET, stored)
+        counted, offset = self._note(now), _offset(stored)
         self.last = max(1, len(counted))
         if _master(stored) != _master(now):  # another server has taken over, and may not have it
             return 0, self.last
@@ -70,6 +70,6 @@ def _master(said: bytes) -> bytes:
     return found[1] if found else b""
 
 
-def _number(pattern: re.Pattern[bytes], said: bytes) -> int:
-    found = pattern.search(said)
+def _offset(said: bytes) -> int:
+    found = _OFFSET.search(said)
     return int(found[1]) if found else 0
